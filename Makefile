@@ -1,0 +1,53 @@
+# Every target does its own set-up: a fresh clone needs nothing but this file, Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system demo demo-up demo-down test check unit bench lock clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mqbridge needs Python 3.11 or newer; name one with make PYTHON=python3.12 ..."; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: run  sudo apt-get install -y python3-venv  and try again"; exit 2; }
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(STAMP)  ## make .venv with everything development needs, pinned
+
+system: $(STAMP)  ## mosquitto, a JDK, maven and RocketMQ's jars, where they are missing
+	@$(BIN)/python -m devstack.setup
+
+demo: system  ## the whole way of a message on real brokers, with proof, in a minute
+	@$(BIN)/python -m examples.demo.run
+
+demo-up: system  ## keep the brokers and the bridge running, to play by hand
+	@$(BIN)/python -m examples.demo.stack up
+
+demo-down: $(STAMP)  ## end what demo-up started
+	@$(BIN)/python -m examples.demo.stack down
+
+check: $(STAMP)  ## lint and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+unit: $(STAMP)  ## unit tests only: no server, a few seconds
+	@$(BIN)/pytest tests/unit
+
+test: system check  ## lint, types, unit tests, and integration tests on real brokers
+	@$(BIN)/pytest
+
+bench: system  ## what the figures in benchmarks/RESULTS.md come from
+	@$(BIN)/python -m benchmarks
+
+lock:  ## pin everything anew, with hashes and without addresses (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links layers/common/requirements.in -o layers/common/requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group dev layers/common/requirements.in -c layers/common/requirements.txt -o requirements-dev.txt
+
+clean:  ## remove what the targets above made
+	rm -rf $(VENV) .devstack .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
