@@ -1,0 +1,58 @@
+"""A client of the RocketMQ 4.x remoting protocol in pure Python, standard library only.
+
+It knows nothing of data rules and can be used by itself. The protocol is sans-I/O (`frames`, `messages`, `route`); one blocking
+loop serves all brokers (`connection`); there are no threads.
+"""
+
+from .acl import Credentials
+from .client import Client
+from .consumer import Consumer
+from .errors import (
+    BrokerBusy,
+    BrokerForbids,
+    BrokerRefused,
+    ConnectFailed,
+    HeldBack,
+    IllegalMessage,
+    OutcomeUnknown,
+    ProtocolError,
+    RocketMQError,
+    RouteNotFound,
+    TopicNotFound,
+    TransportError,
+)
+from .ids import derived_message_id, random_message_id
+from .messages import Message, StoredMessage, check_message
+from .names import check_group, check_topic
+from .producer import Producer, SendOutcome
+from .route import MessageQueue
+from .starting import StartFrom
+
+__all__ = [
+    "BrokerBusy",
+    "BrokerForbids",
+    "BrokerRefused",
+    "Client",
+    "ConnectFailed",
+    "Consumer",
+    "Credentials",
+    "HeldBack",
+    "IllegalMessage",
+    "Message",
+    "MessageQueue",
+    "OutcomeUnknown",
+    "Producer",
+    "ProtocolError",
+    "RocketMQError",
+    "RouteNotFound",
+    "SendOutcome",
+    "StartFrom",
+    "StoredMessage",
+    "TopicNotFound",
+    "TransportError",
+    "check_group",
+    "check_message",
+    "check_topic",
+    "derived_message_id",
+    "random_message_id",
+]

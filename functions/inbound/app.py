@@ -1,0 +1,15 @@
+"""RocketMQ -> MQTT by data inbound rules: a RocketMQ topic's messages are pushed to MQTT clients under a parent topic.
+
+Takes an SQS batch (the `data` of a command, as a back end writes it) or an array of CloudEvents, and answers with a partial batch
+response. The rules come from MQBRIDGE_RULES.
+"""
+
+from typing import Any
+
+from mqbridge.flows import inbound
+from mqbridge.handler import handle
+
+
+def handler(event: Any, context: Any) -> Any:
+    """Publish every record under the MQTT parent topics that its rules name; report each that was not acknowledged."""
+    return handle("inbound", inbound.plan, event, context)

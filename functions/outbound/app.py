@@ -1,0 +1,15 @@
+"""MQTT -> RocketMQ by data outbound rules: what devices publish under a parent topic lands in a RocketMQ topic.
+
+Takes an SQS batch (AWS IoT rule results, or any of the message shapes) or an array of CloudEvents, and answers with a partial batch
+response. The rules come from MQBRIDGE_RULES.
+"""
+
+from typing import Any
+
+from mqbridge.flows import outbound
+from mqbridge.handler import handle
+
+
+def handler(event: Any, context: Any) -> Any:
+    """Send every record to the RocketMQ topic that its rule names; report each that was not stored."""
+    return handle("outbound", outbound.plan, event, context)

@@ -1,0 +1,145 @@
+"""Carry out a plan: send, judge by the rule's retry strategy, dead-letter what cannot succeed; one settled outcome per record."""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from mqbridge.delivery.dead_letters import DeadLetter, dead_letter
+from mqbridge.delivery.retry import next_delay_s, strategy_of
+from mqbridge.delivery.sinks import Outgoing, Sent, Sinks
+from mqbridge.flows import Planned
+from mqbridge.messages import MqttMessage, Record
+from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Send, Settled
+from mqbridge.rules import Rule, RunOptions
+
+__all__ = ["Delivery", "Settlement", "settled_records"]
+
+_DELIVERED = Delivered()
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of one record by one rule; `rule` is None where none wanted it."""
+
+    record: Record
+    rule: Rule | None
+    outcome: Settled
+
+
+class Delivery:
+    """Carries out plans through `sinks`.
+
+    Args:
+        sinks: the sinks of all instances.
+        defaults: the run options that hold where no rule is known, for records that could not be read.
+        chance: a source of random numbers from 0 to 1.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        sinks: Sinks,
+        defaults: RunOptions,
+        *,
+        chance: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._sinks = sinks
+        self._defaults = defaults
+        self._chance = chance
+        self._clock = clock
+
+    def carry_out(self, plan: Sequence[Planned], deadline: float) -> list[Settlement]:
+        """Send everything that the plan says, and return one settlement per planned outcome, in the same order.
+
+        `deadline` is time.monotonic seconds; what is not answered by then has failed.
+        """
+        outcomes = self._send(plan, deadline)
+        judged = [self._judge(planned, outcome) for planned, outcome in zip(plan, outcomes, strict=True)]
+        return self._dead_letter(judged, deadline)
+
+    def _send(self, plan: Sequence[Planned], deadline: float) -> list[Settled]:
+        by_instance: dict[tuple[str, str], list[tuple[int, Outgoing]]] = {}
+        outcomes: list[Settled] = []
+        for at, planned in enumerate(plan):
+            if isinstance(planned.outcome, Send):
+                outcomes.append(_DELIVERED)
+                for message in planned.outcome.messages:
+                    kind = "mqtt" if isinstance(message, MqttMessage) else "rocketmq"
+                    by_instance.setdefault((kind, message.instance_id), []).append((at, message))
+            else:
+                outcomes.append(planned.outcome)
+        for (kind, instance_id), entries in by_instance.items():
+            sent = self._sinks.send(kind, instance_id, [message for _, message in entries], deadline)
+            for (at, _), outcome in zip(entries, sent, strict=True):
+                outcomes[at] = _worse(outcomes[at], outcome)
+        return outcomes
+
+    def _judge(self, planned: Planned, outcome: Settled) -> Settlement:
+        if isinstance(outcome, Failed):
+            record = planned.record
+            delay_s = next_delay_s(
+                strategy_of(planned.rule), attempt=record.attempt, age_s=self._age_s(record), chance=self._chance()
+            )
+            if delay_s is None:
+                outcome = Reject(outcome.reason, f"given up after {record.attempt} attempts: {outcome.detail}")
+            else:
+                outcome = Failed(outcome.reason, outcome.detail, delay_s, outcome.is_unknown)
+        return Settlement(planned.record, planned.rule, outcome)
+
+    def _age_s(self, record: Record) -> float:
+        time_ms = 0 if isinstance(record.message, Reject) else record.message.time_ms
+        return max(0.0, self._clock() - time_ms / 1000) if time_ms else 0.0
+
+    def _dead_letter(self, settlements: list[Settlement], deadline: float) -> list[Settlement]:
+        letters: dict[tuple[str, str], list[tuple[int, Reject]]] = {}
+        for at, settlement in enumerate(settlements):
+            reject = settlement.outcome
+            if not isinstance(reject, Reject):
+                continue
+            options = self._options(settlement.rule)
+            if options.dead_letter_queue is not None:
+                letters.setdefault(options.dead_letter_queue.instance_and_topic, []).append((at, reject))
+            elif options.errors_tolerance == "ALL":
+                settlements[at] = replace(settlement, outcome=Discarded(reject.reason, reject.detail))
+        for (instance_id, topic), entries in letters.items():
+            messages = [self._letter(settlements[at], reject).for_topic(instance_id, topic) for at, reject in entries]
+            sent = self._sinks.send("rocketmq", instance_id, messages, deadline)
+            for (at, reject), outcome in zip(entries, sent, strict=True):
+                settlements[at] = replace(
+                    settlements[at], outcome=self._dead_lettered(settlements[at], reject, outcome)
+                )
+        return settlements
+
+    def _letter(self, settlement: Settlement, reject: Reject) -> DeadLetter:
+        return dead_letter(settlement.record, settlement.rule, reject, self._clock())
+
+    def _dead_lettered(self, settlement: Settlement, reject: Reject, sent: Sent) -> Settled:
+        if isinstance(sent, Delivered):
+            return DeadLettered(reject.reason, reject.detail)
+        # The queue for what failed has failed: the source keeps the record until it works again.
+        detail = f"{reject.reason}: {reject.detail}; and the dead-letter queue did not take it: {sent.detail}"
+        delay_s = next_delay_s(None, attempt=settlement.record.attempt, age_s=0.0, chance=self._chance())
+        return Failed("dead_letter_failed", detail, delay_s or 0.0)
+
+    def _options(self, rule: Rule | None) -> RunOptions:
+        return rule.run_options if rule is not None else self._defaults
+
+
+# Of what the rules made of one record, the worst counts for the platform: anything to retry, then anything to report.
+_SEVERITY: dict[type, int] = {Failed: 3, Reject: 2, DeadLettered: 1, Discarded: 1, Delivered: 0, Drop: 0}
+
+
+def _worse(one: Settled, other: Settled) -> Settled:
+    return other if _SEVERITY[type(other)] > _SEVERITY[type(one)] else one
+
+
+def settled_records(settlements: Iterable[Settlement]) -> list[tuple[Record, Settled]]:
+    """Return one outcome per record, the worst of its rules', in the order of the batch."""
+    by_place: dict[int, tuple[Record, Settled]] = {}
+    for settlement in settlements:
+        known = by_place.get(id(settlement.record))
+        outcome = settlement.outcome if known is None else _worse(known[1], settlement.outcome)
+        by_place[id(settlement.record)] = (settlement.record, outcome)
+    return list(by_place.values())

@@ -1,0 +1,51 @@
+"""A paho client for a configured MQTT instance: address, TLS, user or signature. Not connected yet."""
+
+import base64
+import hmac
+from urllib.parse import urlsplit
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from mqbridge.delivery.rocketmq_client import tls_context
+from mqbridge.delivery.secrets import resolve
+from mqbridge.rules import MqttInstance, Tls
+
+__all__ = ["KEEP_ALIVE_S", "address_of", "new_client"]
+
+KEEP_ALIVE_S = 60
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+def address_of(instance: MqttInstance) -> tuple[str, int]:
+    """Return host and port of the instance's endpoint."""
+    parts = urlsplit(instance.endpoint)
+    return str(parts.hostname), parts.port or _PORTS[parts.scheme]
+
+
+def new_client(instance: MqttInstance, client_id: str, *, is_clean: bool, manual_ack: bool = False) -> Client:
+    """Return a client that is ready to connect. Under MQTT 5 `is_clean` is Clean Start, given again to connect().
+
+    Raises:
+        UnresolvedSecret: a secret that the instance refers to cannot be had.
+        OSError: a file that its Tls names cannot be read.
+    """
+    is_five = instance.protocol_level == 5
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        clean_session=None if is_five else is_clean,
+        protocol=MQTTProtocolVersion.MQTTv5 if is_five else MQTTProtocolVersion.MQTTv311,
+        manual_ack=manual_ack,
+        reconnect_on_failure=False,
+    )
+    if instance.auth == "ApsaraSignature":
+        # ApsaraMQ for MQTT, signature authentication: the client id signed with the secret key.
+        signature = hmac.digest(resolve(str(instance.secret_key)).encode(), client_id.encode(), "sha1")
+        user = f"Signature|{resolve(str(instance.access_key))}|{instance.instance_id}"
+        client.username_pw_set(user, base64.b64encode(signature).decode())
+    elif instance.username is not None:
+        client.username_pw_set(instance.username, resolve(instance.password) if instance.password else None)
+    if instance.endpoint.startswith("mqtts:"):
+        client.tls_set_context(tls_context(instance.tls or Tls()))
+    return client

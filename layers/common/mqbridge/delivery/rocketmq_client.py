@@ -1,0 +1,40 @@
+"""A client for a configured RocketMQ instance: its secrets resolved, its TLS verified."""
+
+from typing import TYPE_CHECKING
+
+from mqbridge.delivery.secrets import resolve
+from mqbridge.rules import RocketMQInstance, Tls
+from rocketmq_remoting import Client, Credentials
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["open_client", "tls_context"]
+
+
+def open_client(instance: RocketMQInstance) -> Client:
+    """Return a client of the instance; nothing is dialled yet.
+
+    Raises:
+        UnresolvedSecret: a secret that the instance refers to cannot be had.
+        OSError: a file that its Tls names cannot be read.
+    """
+    credentials = None
+    if instance.access_key is not None and instance.secret_key is not None:
+        credentials = Credentials(
+            access_key=resolve(instance.access_key),
+            secret_key=resolve(instance.secret_key),
+            security_token=resolve(instance.security_token) if instance.security_token else "",
+        )
+    tls = tls_context(instance.tls) if instance.tls is not None else None
+    return Client(instance.name_servers, credentials=credentials, tls=tls)
+
+
+def tls_context(tls: Tls) -> "ssl.SSLContext":
+    """Return a context that verifies certificate and host name, with the client's own certificate where there is one."""
+    import ssl  # here, because it costs a cold start 10 ms
+
+    context = ssl.create_default_context(cafile=tls.ca_file)
+    if tls.cert_file is not None:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context

@@ -1,0 +1,44 @@
+"""What all flows share: a plan is one outcome per record and rule, and no record takes its neighbours down."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from mqbridge.messages import MqttMessage, Record, RocketMQMessage
+from mqbridge.outcomes import Plan, Reject
+from mqbridge.rules import Rule, Rules
+
+__all__ = ["Flow", "Planned", "plan_each"]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What `rule` makes of `record`; rule is None where no rule wanted the record, or it could not be read."""
+
+    record: Record
+    rule: Rule | None
+    outcome: Plan
+
+
+Flow = Callable[[Iterable[Record], Rules, str | None], list[Planned]]
+
+
+def plan_each(
+    records: Iterable[Record],
+    plan_message: Callable[[MqttMessage | RocketMQMessage], Iterable[tuple[Rule | None, Plan]]],
+) -> list[Planned]:
+    """Plan every record by itself; whatever one raises becomes its own Reject."""
+    return [planned for record in records for planned in _plan_one(record, plan_message)]
+
+
+def _plan_one(
+    record: Record, plan_message: Callable[[MqttMessage | RocketMQMessage], Iterable[tuple[Rule | None, Plan]]]
+) -> Iterator[Planned]:
+    if isinstance(record.message, Reject):
+        yield Planned(record, None, record.message)
+        return
+    try:
+        outcomes = list(plan_message(record.message))
+    except Exception as error:  # a defect of ours: this record's neighbours must not suffer for it
+        outcomes = [(None, Reject("unexpected_error", f"{type(error).__name__}: {error}"))]
+    for rule, outcome in outcomes:
+        yield Planned(record, rule, outcome)

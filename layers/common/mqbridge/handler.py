@@ -1,0 +1,85 @@
+"""Compose one flow: trigger -> plan -> deliver -> respond. The only place that sees all of them.
+
+A `Bridge` holds what lives as long as an execution environment: the rules and the open connections. Handlers use the one that
+`using` put in place (the runner, one per rule; tests, with captured sinks), else the process's own, made from MQBRIDGE_RULES.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from mqbridge import triggers
+from mqbridge.delivery import Delivery, OpenSinks, Sinks, settled_records
+from mqbridge.flows import Flow
+from mqbridge.rules import Rules, load
+from mqbridge.telemetry import Counters, report
+
+__all__ = ["Bridge", "handle", "using"]
+
+# Where the rules layer puts what config/rules.yaml was built into.
+DEFAULT_RULES = "/opt/rules.json"
+# One invocation's sends: long enough for a slow broker, short enough that a hung one is reported while the platform still listens.
+SEND_TIMEOUT_S = 10.0
+# Kept for the answer when the platform says how much time is left.
+ANSWER_MARGIN_S = 1.0
+
+
+class Bridge:
+    """Rules, connections and counters of one execution environment. For one thread at a time."""
+
+    def __init__(self, rules: Rules, sinks: Sinks, counters: Counters | None = None) -> None:
+        self.rules = rules
+        self.sinks = sinks
+        self.counters = counters or Counters()
+        self._delivery = Delivery(sinks, rules.run_options)
+
+    def handle(self, name: str, flow: Flow, event: Any, context: Any) -> Any:
+        """Carry one invocation's event through `flow` and return what its trigger wants to hear.
+
+        Raises:
+            UnreadableEvent: the event is none that a trigger sends; nothing was done.
+        """
+        batch = triggers.read(event)
+        self.counters.add("mqbridge_events_received_total", len(batch.records), flow=name, trigger=batch.trigger.name)
+        plan = flow(batch.records, self.rules, batch.only_rule)
+        settlements = self._delivery.carry_out(plan, time.monotonic() + _time_left_s(context))
+        report(self.counters, name, settlements)
+        return batch.trigger.respond(settled_records(settlements))
+
+
+def _time_left_s(context: Any) -> float:
+    remaining_ms = getattr(context, "get_remaining_time_in_millis", None)
+    if remaining_ms is None:
+        return SEND_TIMEOUT_S
+    left_s: float = remaining_ms() / 1000 - ANSWER_MARGIN_S
+    return min(SEND_TIMEOUT_S, max(0.0, left_s))
+
+
+_in_place: ContextVar[Bridge | None] = ContextVar("mqbridge", default=None)
+_own: Bridge | None = None
+
+
+@contextmanager
+def using(bridge: Bridge) -> Iterator[Bridge]:
+    """Have handlers called in this context use `bridge`."""
+    token = _in_place.set(bridge)
+    try:
+        yield bridge
+    finally:
+        _in_place.reset(token)
+
+
+def handle(name: str, flow: Flow, event: Any, context: Any) -> Any:
+    """Handle an event with the bridge in place, or the process's own."""
+    return (_in_place.get() or _process_bridge()).handle(name, flow, event, context)
+
+
+def _process_bridge() -> Bridge:
+    global _own
+    if _own is None:
+        rules = load(os.environ.get("MQBRIDGE_RULES", DEFAULT_RULES))
+        _own = Bridge(rules, OpenSinks(rules))
+    return _own

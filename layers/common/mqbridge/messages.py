@@ -1,0 +1,56 @@
+"""The two value types that everything passes around, and the record that carries one of them through a flow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rocketmq_remoting import Message
+
+from .outcomes import Reject
+
+__all__ = ["MqttMessage", "Record", "RocketMQMessage"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttMessage:
+    """One PUBLISH, received or to be sent.
+
+    `instance_id` is "" where the event does not name it. `message_id` and `time_ms` (Unix time, milliseconds) are the source's, the
+    same on every redelivery. `protocol_version` is the protocol level: 5, 4 for MQTT 3.1.1, 0 if unknown.
+    `message_expiry_interval` is in seconds.
+    """
+
+    instance_id: str
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    message_id: str = ""
+    time_ms: int = 0
+    client_id: str = ""
+    protocol_version: int = 0
+    user_properties: tuple[tuple[str, str], ...] = ()
+    message_expiry_interval: int | None = None
+    content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RocketMQMessage(Message):
+    """One RocketMQ message, consumed or to be sent, and the instance that it belongs to ("" where the event does not name it)."""
+
+    instance_id: str
+    time_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One element of an invocation's batch.
+
+    `id` is what the platform wants back if the record fails; `attempt` counts deliveries from 1; `event` is the element as it was
+    received, which is what a dead-letter queue gets. A record that could not be read carries the `Reject` instead of a message.
+    """
+
+    id: str
+    attempt: int
+    message: MqttMessage | RocketMQMessage | Reject
+    event: Mapping[str, Any] = field(default_factory=dict, repr=False)

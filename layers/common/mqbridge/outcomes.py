@@ -1,0 +1,75 @@
+"""What a flow decides about a record, and what became of it.
+
+Planned:  Send | Drop | Reject.    Settled:  Delivered | Drop | Failed | DeadLettered | Discarded | Reject.
+
+`reason` is a word from a bounded set, fit for a metric label; `detail` is for people, and holds no payload.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .messages import MqttMessage, RocketMQMessage
+
+__all__ = ["DeadLettered", "Delivered", "Discarded", "Drop", "Failed", "Plan", "Reject", "Send", "Settled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """These messages are to be sent; the record is delivered when all are."""
+
+    messages: "tuple[MqttMessage | RocketMQMessage, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Nothing is to be sent, intentionally: the record is acknowledged and counted."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The record can never succeed."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Everything that the record gave rise to is stored by its broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It may succeed later; `retry_after_s` is when to try, by the rule's retry strategy.
+
+    `is_unknown` tells that the answer never came after sending: the message may be stored.
+    """
+
+    reason: str
+    detail: str = ""
+    retry_after_s: float = 0.0
+    is_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettered:
+    """The dead-letter queue holds the record, so the source may forget it."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """Given up without a dead-letter queue, because the rule says ErrorsTolerance: ALL."""
+
+    reason: str
+    detail: str = ""
+
+
+Plan = Send | Drop | Reject
+Settled = Delivered | Drop | Reject | Failed | DeadLettered | Discarded

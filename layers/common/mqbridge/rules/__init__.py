@@ -1,0 +1,32 @@
+"""Rules: what a deployment does, as configuration. Loaded and validated whole; what loads is what runs."""
+
+from .data_rules import InboundRule, OutboundRule, StatusRule
+from .faults import Fault, InvalidRules, RulesError, UnreadableRules, format_path
+from .instances import Limits, MqttInstance, RocketMQInstance, Tls
+from .load import load
+from .rules import Rule, Rules, rule_name
+from .run_options import BatchWindow, RetryStrategy, RunOptions
+from .streamings import EventStreaming
+
+__all__ = [
+    "BatchWindow",
+    "EventStreaming",
+    "Fault",
+    "InboundRule",
+    "InvalidRules",
+    "Limits",
+    "MqttInstance",
+    "OutboundRule",
+    "RetryStrategy",
+    "RocketMQInstance",
+    "Rule",
+    "Rules",
+    "RulesError",
+    "RunOptions",
+    "StatusRule",
+    "Tls",
+    "UnreadableRules",
+    "format_path",
+    "load",
+    "rule_name",
+]

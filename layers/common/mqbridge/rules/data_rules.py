@@ -1,0 +1,130 @@
+"""The three kinds of data rule: outbound, inbound, client status notification."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .kinds import Choice, Section, Text, setting
+from .names import FREE_TEXT, GROUP, INSTANCE_ID, MQTT_PARENT, ROCKETMQ_TOPIC
+from .run_options import RunOptions
+
+__all__ = ["InboundRule", "InboundSource", "MqttParent", "OutboundRule", "RocketMQTopic", "StatusRule", "StatusSource"]
+
+_RULE_ID = Text(
+    "3 to 64 letters, digits, '-' or '_', at least one letter or digit", r"(?=.*[a-zA-Z0-9])[a-zA-Z0-9_-]{3,64}"
+)
+_STATUS_DOC = "Disabled keeps the rule in the file; its messages are dropped and counted."
+_RULE_STATUS = Choice("Enabled", "Disabled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttParent:
+    """An MQTT parent topic: the first level; everything below it belongs to it."""
+
+    instance_id: str | None = setting(
+        "InstanceId", INSTANCE_ID, default=None, doc="May be left out if there is only one."
+    )
+    topic: str = setting("Topic", MQTT_PARENT, doc="The parent topic.", example="devices")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RocketMQTopic:
+    """A RocketMQ topic, which must exist."""
+
+    instance_id: str | None = setting(
+        "InstanceId", INSTANCE_ID, default=None, doc="May be left out if there is only one."
+    )
+    topic: str = setting("Topic", ROCKETMQ_TOPIC, doc="The topic.", example="telemetry")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundSource:
+    """A RocketMQ topic, and how it is consumed."""
+
+    instance_id: str | None = setting(
+        "InstanceId", INSTANCE_ID, default=None, doc="May be left out if there is only one."
+    )
+    topic: str = setting("Topic", ROCKETMQ_TOPIC, doc="The topic.", example="commands")
+    group_id: str | None = setting(
+        "GroupId", GROUP, default=None, doc="Consumer group; GID_mqbridge_RULEID if left out."
+    )
+    start_from: str = setting(
+        "StartFrom",
+        Text(
+            "LAST, FIRST or a time such as 2026-01-01T00:00:00Z",
+            r"LAST|FIRST|\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)",
+        ),
+        default="LAST",
+        doc="Where a group starts that never committed an offset. LAST, so that old commands do not reach devices by surprise.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSource:
+    """A group of MQTT clients."""
+
+    instance_id: str | None = setting(
+        "InstanceId", INSTANCE_ID, default=None, doc="May be left out if there is only one."
+    )
+    group_id: str = setting(
+        "GroupId",
+        Text("a group id, the part of a client id before @@@", r"[^@/+#\x00]{1,64}"),
+        doc="The group.",
+        example="GID_sensor",
+    )
+
+
+def _rule_id() -> Any:
+    return setting("RuleId", _RULE_ID, doc="Unique; part of client ids and consumer groups.", example="telemetry")
+
+
+def _description() -> Any:
+    return setting("Description", FREE_TEXT, default="", doc="For people.")
+
+
+def _rule_status() -> Any:
+    return setting("Status", _RULE_STATUS, default="Enabled", doc=_STATUS_DOC)
+
+
+def _run_options() -> Any:
+    return setting("RunOptions", Section(RunOptions), default=RunOptions(), doc="How the rule runs.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundRule:
+    """Data outbound rule: what devices publish under a parent topic lands in a RocketMQ topic."""
+
+    rule_id: str = _rule_id()
+    description: str = _description()
+    status: str = _rule_status()
+    source: MqttParent = setting("Source", Section(MqttParent), doc="The MQTT parent topic.")
+    destination: RocketMQTopic = setting("Destination", Section(RocketMQTopic), doc="The RocketMQ topic.")
+    run_options: RunOptions = _run_options()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundRule:
+    """Data inbound rule: a RocketMQ topic's messages are pushed to MQTT clients under a parent topic."""
+
+    rule_id: str = _rule_id()
+    description: str = _description()
+    status: str = _rule_status()
+    source: InboundSource = setting("Source", Section(InboundSource), doc="The RocketMQ topic.")
+    destination: MqttParent = setting("Destination", Section(MqttParent), doc="The MQTT parent topic.")
+    run_options: RunOptions = _run_options()
+
+    @property
+    def consumer_group(self) -> str:
+        """The group that the rule's source is consumed as."""
+        return self.source.group_id or f"GID_mqbridge_{self.rule_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusRule:
+    """Client status notification rule: clients of a group coming and going become RocketMQ messages."""
+
+    rule_id: str = _rule_id()
+    description: str = _description()
+    status: str = _rule_status()
+    source: StatusSource = setting("Source", Section(StatusSource), doc="The group.")
+    destination: RocketMQTopic = setting("Destination", Section(RocketMQTopic), doc="The RocketMQ topic.")
+    run_options: RunOptions = _run_options()

@@ -1,0 +1,32 @@
+"""A whole rules document."""
+
+from dataclasses import dataclass
+
+from .data_rules import InboundRule, OutboundRule, StatusRule
+from .instances import Instances, Limits
+from .kinds import ListOf, Section, setting
+from .run_options import Defaults
+from .streamings import EventStreaming
+
+__all__ = ["RulesDocument"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulesDocument:
+    """A whole rules document."""
+
+    instances: Instances = setting("Instances", Section(Instances), doc="The brokers.")
+    defaults: Defaults = setting("Defaults", Section(Defaults), default=Defaults(), doc="For all rules.")
+    limits: Limits = setting("Limits", Section(Limits), default=Limits(), doc="The managed service's, to be lifted.")
+    outbound: tuple[OutboundRule, ...] = setting(
+        "OutboundRules", ListOf(Section(OutboundRule)), default=(), doc="MQTT to RocketMQ."
+    )
+    inbound: tuple[InboundRule, ...] = setting(
+        "InboundRules", ListOf(Section(InboundRule)), default=(), doc="RocketMQ to MQTT."
+    )
+    status: tuple[StatusRule, ...] = setting(
+        "StatusRules", ListOf(Section(StatusRule)), default=(), doc="Clients coming and going."
+    )
+    streamings: tuple[EventStreaming, ...] = setting(
+        "EventStreamings", ListOf(Section(EventStreaming)), default=(), doc="Message outflow tasks."
+    )

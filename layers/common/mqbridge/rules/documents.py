@@ -1,0 +1,113 @@
+"""Rules documents as they lie in a file: YAML and TOML for people, JSON for what ships. Values, and where each stands."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .faults import Path, UnreadableRules
+
+__all__ = ["Document", "read_document"]
+
+Position = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A document's value; `positions` finds (line, column) of each path, counted from 1, when somebody asks."""
+
+    name: str
+    data: Any
+    positions: Callable[[], dict[Path, Position]]
+    duplicate_keys: tuple[Path, ...] = ()
+
+
+def read_document(text: str, name: str) -> Document:
+    """Read a document by its name's ending: .json, .toml, else YAML.
+
+    Raises:
+        UnreadableRules: the text is not what its ending says.
+    """
+    if name.endswith(".json"):
+        return _json(text, name)
+    if name.endswith(".toml"):
+        return _toml(text, name)
+    return _yaml(text, name)
+
+
+def _json(text: str, name: str) -> Document:
+    duplicates: list[Path] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen = dict(pairs)
+        if len(seen) < len(pairs):
+            duplicates.extend((key,) for key in seen if sum(each == key for each, _ in pairs) > 1)
+        return seen
+
+    try:
+        data = json.loads(text, object_pairs_hook=unique)
+    except ValueError as error:
+        raise UnreadableRules(name, f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise UnreadableRules(name, "not readable: nested too deeply") from error
+    return Document(name=name, data=data, positions=lambda: _json_positions(text), duplicate_keys=tuple(duplicates))
+
+
+def _toml(text: str, name: str) -> Document:
+    import tomllib  # here, because a function reads JSON
+
+    try:
+        data = tomllib.loads(text)
+    except ValueError as error:
+        raise UnreadableRules(name, f"not TOML: {error}") from error
+    return Document(name=name, data=data, positions=dict)  # tomllib does not tell positions; the path has to do
+
+
+def _yaml(text: str, name: str) -> Document:
+    try:
+        from .yaml_documents import load_yaml
+    except ImportError as error:
+        raise UnreadableRules(name, "YAML needs PyYAML (extra mqbridge[cli]); functions read rules.json") from error
+    data, positions, duplicates = load_yaml(text, name)
+    return Document(name=name, data=data, positions=lambda: positions, duplicate_keys=tuple(duplicates))
+
+
+def _json_positions(text: str) -> dict[Path, Position]:
+    """Walk JSON that is known to be well-formed, and note where each value begins."""
+    positions: dict[Path, Position] = {}
+    line_starts = [0] + [at + 1 for at, character in enumerate(text) if character == "\n"]
+
+    def note(path: Path, at: int) -> None:
+        from bisect import bisect_right
+
+        line = bisect_right(line_starts, at)
+        positions[path] = (line, at - line_starts[line - 1] + 1)
+
+    def skip(at: int) -> int:
+        while text[at] in " \t\r\n,:":
+            at += 1
+        return at
+
+    decoder = json.JSONDecoder()
+
+    def walk(at: int, path: Path) -> int:
+        at = skip(at)
+        if path not in positions:
+            note(path, at)
+        if text[at] not in "{[":
+            return decoder.raw_decode(text, at)[1]
+        is_object, item = text[at] == "{", 0
+        at = skip(at + 1)
+        while text[at] not in "}]":
+            child: Path = (*path, item)
+            if is_object:
+                key, end = decoder.raw_decode(text, at)
+                child = (*path, key)
+                note(child, at)
+                at = end
+            at = skip(walk(at, child))
+            item += 1
+        return at + 1
+
+    walk(0, ())
+    return positions

@@ -1,0 +1,232 @@
+"""The brokers that rules name, and the managed service's limits."""
+
+from dataclasses import dataclass
+
+from .kinds import Choice, ListOf, Secret, Section, Text, Whole, setting
+from .names import GROUP, INSTANCE_ID, MQTT_PARENT, REGION, ROCKETMQ_TOPIC
+
+__all__ = ["ClientIdFrom", "Instances", "Limits", "MessageIdFrom", "MqttInstance", "RocketMQInstance", "Tls"]
+
+_ADDRESS = Text("host:port", r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}")
+_PATH = Text("a file's path", r".+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """TLS of a connection. Certificates are verified always; without CaFile, against the system's."""
+
+    ca_file: str | None = setting(
+        "CaFile", _PATH, default=None, doc="PEM file of the authorities to trust.", example="ca.pem"
+    )
+    cert_file: str | None = setting("CertFile", _PATH, default=None, doc="PEM certificate of this client (mutual TLS).")
+    key_file: str | None = setting("KeyFile", _PATH, default=None, doc="PEM key of CertFile.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientIdFrom:
+    """Where the runner finds the publisher's client id, which a subscriber is not told. One of the two."""
+
+    topic_level: int | None = setting(
+        "TopicLevel",
+        Whole("a topic level, 2 to 128", 2, 128),
+        default=None,
+        doc="The topic level that is the client id, from 1.",
+    )
+    user_property: str | None = setting(
+        "UserProperty", Text("a user property's name"), default=None, doc="The MQTT 5 user property that holds it."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageIdFrom:
+    """Where a message's own id stands, which plain MQTT does not have. One of the two."""
+
+    user_property: str | None = setting(
+        "UserProperty", Text("a user property's name"), default=None, doc="The MQTT 5 user property that holds it."
+    )
+    json_path: str | None = setting(
+        "JsonPath",
+        Text("a path of names, such as $.id or $.meta.id", r"\$(\.[A-Za-z0-9_-]+)+"),
+        default=None,
+        doc="A path in a JSON payload.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttInstance:
+    """An MQTT broker."""
+
+    instance_id: str = setting("InstanceId", INSTANCE_ID, doc="The name that rules use.", example="mqtt-local")
+    region: str | None = setting(
+        "Region", REGION, default=None, doc="Compared with the other side's, where both are given."
+    )
+    endpoint: str = setting(
+        "Endpoint",
+        Text("mqtt://host[:port] or mqtts://host[:port]", r"mqtts?://([^\s:/@\[\]]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?/?"),
+        doc="Where the broker listens; mqtts is TLS. The ports default to 1883 and 8883.",
+        example="mqtt://127.0.0.1:1883",
+    )
+    version: str | None = setting(
+        "Version",
+        Text("a kernel version such as V3.3.0", r"[vV]?\d+(\.[\dx]+)*"),
+        default=None,
+        doc="Kernel version of an ApsaraMQ instance.",
+    )
+    topics: tuple[str, ...] | None = setting(
+        "Topics",
+        ListOf(MQTT_PARENT),
+        default=None,
+        doc="The parent topics that exist; where given, rules may use no other.",
+    )
+    groups: tuple[str, ...] | None = setting(
+        "Groups",
+        ListOf(Text("a group id")),
+        default=None,
+        doc="The group ids that exist; where given, rules may use no other.",
+    )
+    protocol_version: str = setting(
+        "ProtocolVersion",
+        Choice("5", "3.1.1"),
+        default="5",
+        doc="The version to speak. Under 3.1.1 there are no user properties, expiry or content type.",
+    )
+    client_id_prefix: str = setting(
+        "ClientIdPrefix",
+        Text("at most 32 printable characters", r"[!-~]{1,32}"),
+        default="mqbridge-",
+        doc="Begins every client id; ApsaraMQ needs GroupID@@@ here.",
+        example="GID_bridge@@@",
+    )
+    username: str | None = setting(
+        "Username", Text("a user name"), default=None, doc="User name, or a reference to it."
+    )
+    password: str | None = setting("Password", Secret(), default=None, doc="Password.", example="env:MQTT_PASSWORD")
+    tls: Tls | None = setting("Tls", Section(Tls), default=None, doc="TLS files; meaningful with an mqtts endpoint.")
+    auth: str | None = setting(
+        "Auth",
+        Choice("ApsaraSignature"),
+        default=None,
+        doc="ApsaraMQ's signature of the client id instead of a password.",
+    )
+    access_key: str | None = setting(
+        "AccessKey", Secret(), default=None, doc="For ApsaraSignature.", example="env:ACCESS_KEY"
+    )
+    secret_key: str | None = setting(
+        "SecretKey", Secret(), default=None, doc="For ApsaraSignature.", example="env:SECRET_KEY"
+    )
+    session_expiry_s: int = setting(
+        "SessionExpiry",
+        Whole("seconds, 0 to 4294967295", 0, 0xFFFFFFFF),
+        default=259_200,
+        unit="s",
+        doc="How long the broker keeps a stopped runner's messages; three days, as ApsaraMQ keeps offline messages.",
+    )
+    client_id_from: ClientIdFrom | None = setting(
+        "ClientIdFrom", Section(ClientIdFrom), default=None, doc="Where the runner finds the publisher's client id."
+    )
+    message_id_from: MessageIdFrom | None = setting(
+        "MessageIdFrom", Section(MessageIdFrom), default=None, doc="Where the runner finds a message's own id."
+    )
+    subscribe_qos: int = setting(
+        "SubscribeQoS",
+        Whole("1 or 2", 1, 2),
+        default=1,
+        doc="2 avoids duplicates between broker and runner, but a crash loses what was acknowledged and not yet sent on.",
+    )
+
+    @property
+    def protocol_level(self) -> int:
+        """The protocol level byte of CONNECT: 5, or 4 for MQTT 3.1.1."""
+        return 5 if self.protocol_version == "5" else 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RocketMQInstance:
+    """A RocketMQ cluster."""
+
+    instance_id: str = setting("InstanceId", INSTANCE_ID, doc="The name that rules use.", example="rmq-local")
+    region: str | None = setting(
+        "Region", REGION, default=None, doc="Compared with the other side's, where both are given."
+    )
+    version: str = setting(
+        "Version",
+        Text("a version such as 4.x or 5.3.1", r"[45](\.[\dx]+)*"),
+        default="4.x",
+        doc="Version of the cluster.",
+    )
+    name_servers: tuple[str, ...] = setting(
+        "NameServers",
+        ListOf(_ADDRESS, minimum=1),
+        doc="Name servers, any of which will do.",
+        example=["127.0.0.1:9876"],
+    )
+    topics: tuple[str, ...] | None = setting(
+        "Topics",
+        ListOf(ROCKETMQ_TOPIC),
+        default=None,
+        doc="The topics that exist; where given, rules may use no other.",
+    )
+    groups: tuple[str, ...] | None = setting(
+        "Groups",
+        ListOf(GROUP),
+        default=None,
+        doc="The consumer groups that exist; where given, rules may use no other.",
+    )
+    access_key: str | None = setting(
+        "AccessKey", Secret(), default=None, doc="Access control.", example="env:ACCESS_KEY"
+    )
+    secret_key: str | None = setting(
+        "SecretKey", Secret(), default=None, doc="Access control.", example="env:SECRET_KEY"
+    )
+    security_token: str | None = setting("SecurityToken", Secret(), default=None, doc="Of temporary access keys.")
+    tls: Tls | None = setting("Tls", Section(Tls), default=None, doc="Speak TLS; {} trusts the system's authorities.")
+    client: str = setting(
+        "Client",
+        Choice("remoting", "native"),
+        default="remoting",
+        doc="native needs librocketmq and the extra mqbridge[native].",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instances:
+    """The brokers that rules name."""
+
+    mqtt: tuple[MqttInstance, ...] = setting("Mqtt", ListOf(Section(MqttInstance)), default=(), doc="MQTT brokers.")
+    rocketmq: tuple[RocketMQInstance, ...] = setting(
+        "RocketMQ", ListOf(Section(RocketMQInstance)), default=(), doc="RocketMQ clusters."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The managed service's limits, each of which can be lifted."""
+
+    rules_per_instance: int = setting(
+        "RulesPerInstance",
+        Whole("1 to 100000", 1, 100_000),
+        default=100,
+        doc="Data and status rules of one MQTT instance.",
+    )
+    rocketmq_versions: tuple[str, ...] = setting(
+        "RocketMQVersions",
+        ListOf(Choice("4.x", "5.x"), minimum=1),
+        default=("4.x",),
+        doc="Versions that data rules may use.",
+    )
+    cross_region: str = setting(
+        "CrossRegion", Choice("Refused", "Allowed"), default="Refused", doc="Rules between two regions."
+    )
+    max_topic_length: int = setting(
+        "MaxTopicLength",
+        Whole("1 to 65535 characters", 1, 65_535),
+        default=128,
+        unit="characters",
+        doc="Total length of a topic that an inbound rule publishes to.",
+    )
+    names: str = setting(
+        "Names",
+        Choice("Managed", "Mqtt"),
+        default="Managed",
+        doc="Managed: parent topics of 3 to 64 letters, digits, '-', '_', groups GID_... or GID-...; Mqtt: whatever MQTT allows.",
+    )

@@ -1,0 +1,286 @@
+"""The kinds of value a rules document holds, and how each is read.
+
+A field of a rule is declared once, with `setting`, on the dataclass that carries it at run time; the parser below, the JSON Schema
+and the reference page are made from that declaration. Reading never stops at the first fault.
+"""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .faults import Fault, Path
+
+__all__ = [
+    "INVALID",
+    "REQUIRED",
+    "Choice",
+    "Flag",
+    "Ignored",
+    "Kind",
+    "ListOf",
+    "Raw",
+    "Refused",
+    "Secret",
+    "Section",
+    "Setting",
+    "Text",
+    "Whole",
+    "setting",
+    "settings_of",
+]
+
+REQUIRED: Any = object()
+INVALID: Any = object()  # what a kind returns after it noted a fault
+
+_SECRET = re.compile(r"(env|secretsmanager|ssm|file):.+")
+
+
+class Kind(Protocol):
+    """A kind of value: its description for people, and how to read one."""
+
+    @property
+    def what(self) -> str:
+        """Say what is expected, as in "expected ..."."""
+        ...
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        """Return the value as it is used at run time, or note what is wrong in `faults` and return INVALID."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """The declaration of one field: its spelling in the document, its kind, default, and what a reference page says of it."""
+
+    key: str
+    kind: Kind
+    default: Any
+    doc: str
+    example: Any = None
+    unit: str = ""
+
+
+def setting(key: str, kind: Kind, *, default: Any = REQUIRED, doc: str, example: Any = None, unit: str = "") -> Any:
+    """Declare a field of a rules document on a dataclass."""
+    declared = Setting(key=key, kind=kind, default=default, doc=doc, example=example, unit=unit)
+    return (
+        dataclasses.field(metadata={"setting": declared})
+        if default is REQUIRED
+        else dataclasses.field(default=default, metadata={"setting": declared})
+    )
+
+
+def settings_of(section: type) -> dict[str, Setting]:
+    """Return the declared settings of a dataclass by attribute name."""
+    return {
+        field.name: field.metadata["setting"] for field in dataclasses.fields(section) if "setting" in field.metadata
+    }
+
+
+def wrong(path: Path, what: str, value: Any) -> Fault:
+    """Return the fault of a value that is not what was expected."""
+    return Fault(code="MB104", path=path, expected=what, got=shown(value))
+
+
+def shown(value: Any) -> str:
+    """Return a value as a fault shows it: short, and on one line."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "nothing"
+    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text of a certain form."""
+
+    what: str
+    pattern: str = ".+"
+    max_length: int = 10_240
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        if (
+            not isinstance(value, str)
+            or len(value) > self.max_length
+            or not re.fullmatch(self.pattern, value, re.DOTALL)
+        ):
+            faults.append(wrong(path, self.what, value))
+            return INVALID
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number within bounds."""
+
+    what: str
+    minimum: int
+    maximum: int
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        if not isinstance(value, int) or isinstance(value, bool) or not self.minimum <= value <= self.maximum:
+            faults.append(wrong(path, self.what, value))
+            return INVALID
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """true or false."""
+
+    what: str = "true or false"
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        if not isinstance(value, bool):
+            faults.append(wrong(path, self.what, value))
+            return INVALID
+        return value
+
+
+class Choice:
+    """One of a few words; `ignore_case` accepts any spelling and returns the listed one."""
+
+    def __init__(self, *words: str, ignore_case: bool = False) -> None:
+        self.words = words
+        self.what = " or ".join(words)
+        self._by_spelling = {word.casefold(): word for word in words} if ignore_case else {word: word for word in words}
+        self._ignore_case = ignore_case
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        """Return the word as listed."""
+        spelling = value.casefold() if isinstance(value, str) and self._ignore_case else value
+        if not isinstance(spelling, str) or spelling not in self._by_spelling:
+            faults.append(wrong(path, self.what, value))
+            return INVALID
+        return self._by_spelling[spelling]
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A reference to a secret; a secret itself never stands in a rules document."""
+
+    what: str = "a reference to a secret: env:NAME, secretsmanager:NAME#KEY, ssm:NAME or file:PATH"
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        if not isinstance(value, str) or not _SECRET.fullmatch(value):
+            # What came may be the secret: it is not shown.
+            faults.append(
+                Fault(
+                    code="MB105",
+                    path=path,
+                    expected=self.what,
+                    got="something else, not shown here",
+                    help="put the secret into an environment variable or a secret store and name that",
+                )
+            )
+            return INVALID
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Anything; another module reads it."""
+
+    what: str
+    check: Callable[[Any], bool]
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        if not self.check(value):
+            faults.append(wrong(path, self.what, value))
+            return INVALID
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A key of the EventStreaming API that means nothing here; it is accepted with a notice."""
+
+    why: str
+    what: str = "anything; it is ignored"
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        faults.append(
+            Fault(code="MB301", path=path, expected=f"nothing: {self.why}", got=f"{shown(value)}, which is ignored")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A key of the EventStreaming API that asks for what cannot be done here."""
+
+    what: str
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        faults.append(Fault(code="MB106", path=path, expected=self.what, got=shown(value)))
+        return INVALID
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list of one kind, as a tuple."""
+
+    kind: Kind
+    minimum: int = 0
+
+    @property
+    def what(self) -> str:
+        return f"a list, each item {self.kind.what}"
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        if not isinstance(value, list) or len(value) < self.minimum:
+            faults.append(
+                wrong(path, self.what if self.minimum == 0 else f"{self.what}, at least {self.minimum}", value)
+            )
+            return INVALID
+        # Faulty items stay in their places, so that later faults name the right ones; with any fault nothing of it runs.
+        return tuple(self.kind.read(item, (*path, at), faults) for at, item in enumerate(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A mapping whose keys are the settings of a dataclass."""
+
+    type: type
+    what: str = "a mapping"
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        if not isinstance(value, Mapping):
+            faults.append(wrong(path, self.what, value))
+            return INVALID
+        settings = settings_of(self.type)
+        keys = {declared.key: name for name, declared in settings.items()}
+        for key in value:
+            if key not in keys:
+                faults.append(_unknown_key(path, key, list(keys)))
+        arguments = {}
+        is_whole = True
+        for name, declared in settings.items():
+            if declared.key in value:
+                read = declared.kind.read(value[declared.key], (*path, declared.key), faults)
+                is_whole = is_whole and read is not INVALID
+                arguments[name] = read
+            elif declared.default is REQUIRED:
+                faults.append(
+                    Fault(code="MB102", path=(*path, declared.key), expected=declared.kind.what, got="nothing")
+                )
+                is_whole = False
+        return self.type(**arguments) if is_whole else INVALID
+
+
+def _unknown_key(path: Path, key: Any, known: list[str]) -> Fault:
+    close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
+    close = close or [each for each in known if each.casefold() == str(key).casefold()]
+    return Fault(
+        code="MB101",
+        path=(*path, str(key)),
+        expected=f"one of the keys {', '.join(known)}",
+        got=f"{str(key)!r}",
+        help=f"did you mean {close[0]}?" if close else "",
+    )

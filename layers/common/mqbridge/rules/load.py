@@ -1,0 +1,154 @@
+"""Load a rules document: from a file or from its text, whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from hashlib import sha256
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+from .check import check
+from .data_rules import InboundRule, OutboundRule, StatusRule
+from .document import RulesDocument
+from .documents import Document, read_document
+from .faults import Fault, InvalidRules, Path, UnreadableRules
+from .instances import Instances
+from .kinds import INVALID, Section, settings_of, wrong
+from .rules import Rules
+from .run_options import RunOptions
+from .streamings import EventStreaming, SinkField
+
+__all__ = ["load"]
+
+
+def load(source: str | FilePath | Mapping[str, Any]) -> Rules:
+    """Load rules and return them, resolved and ready for use.
+
+    Args:
+        source: a path (.yaml, .yml, .json, .toml), the document's JSON text, or the document as a mapping.
+
+    Raises:
+        UnreadableRules: there is no such file, or it is not in the format that its name says.
+        InvalidRules: carries every fault of the document, each with its place.
+    """
+    document = _document(source)
+    parsed, faults = _parse(document)
+    grave = [_placed(fault, document) for fault in faults if not fault.is_notice]
+    if grave:
+        raise InvalidRules(document.name, sorted(grave, key=lambda fault: (fault.line, fault.column)))
+    return _resolved(parsed, document, tuple(_placed(fault, document) for fault in faults))
+
+
+def _document(source: str | FilePath | Mapping[str, Any]) -> Document:
+    if isinstance(source, Mapping):
+        return Document(name="(rules)", data=source, positions=dict)
+    if isinstance(source, str) and source.lstrip().startswith("{"):
+        return read_document(source, "(rules).json")
+    try:
+        text = FilePath(source).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableRules(str(source), f"cannot be read: {reason}") from error
+    return read_document(text, str(source))
+
+
+def _parse(document: Document) -> tuple[RulesDocument, list[Fault]]:
+    faults = [
+        Fault(code="MB103", path=path, expected="each key once", got="it twice") for path in document.duplicate_keys
+    ]
+    data = document.data
+    if not isinstance(data, Mapping):
+        fault = wrong((), "a mapping with Instances and rules", data)
+        raise InvalidRules(document.name, [_placed(fault, document)])
+    parsed = Section(RulesDocument).read(data, (), faults)
+    if parsed is INVALID:
+        parsed = _what_is_valid(data)
+    return parsed, faults + check(parsed, data)
+
+
+def _what_is_valid(data: Mapping[str, Any]) -> RulesDocument:
+    """Return the parts of a faulty document that could be read, for the checks between parts."""
+    unused: list[Fault] = []
+    parts = {}
+    for name, declared in settings_of(RulesDocument).items():
+        part = declared.kind.read(data[declared.key], (), unused) if declared.key in data else INVALID
+        if part is not INVALID:
+            parts[name] = part
+    return RulesDocument(**{"instances": Instances(), **parts})
+
+
+def _placed(fault: Fault, document: Document) -> Fault:
+    """Return the fault with the place of its path, or of the nearest part around it that stands in the document."""
+    positions = document.positions()
+    path: Path = fault.path
+    while path and path not in positions:
+        path = path[:-1]
+    line, column = positions.get(path, (1, 1))
+    return replace(fault, line=line, column=column)
+
+
+def _resolved(document: RulesDocument, source: Document, notices: tuple[Fault, ...]) -> Rules:
+    mqtt = {each.instance_id: each for each in document.instances.mqtt}
+    rocketmq = {each.instance_id: each for each in document.instances.rocketmq}
+    resolver = _Resolver(
+        only_mqtt=next(iter(mqtt), ""), only_rocketmq=next(iter(rocketmq), ""), defaults=document.defaults.run_options
+    )
+    canonical = json.dumps(source.data, sort_keys=True, separators=(",", ":"), default=str)
+    return Rules(
+        name=source.name,
+        digest=sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16],
+        limits=document.limits,
+        run_options=document.defaults.run_options,
+        mqtt=mqtt,
+        rocketmq=rocketmq,
+        outbound=tuple(resolver.from_mqtt(rule) for rule in document.outbound),
+        inbound=tuple(resolver.inbound(rule) for rule in document.inbound),
+        status=tuple(resolver.from_mqtt(rule) for rule in document.status),
+        streamings=tuple(resolver.streaming(task) for task in document.streamings),
+        notices=notices,
+    )
+
+
+FromMqtt = TypeVar("FromMqtt", OutboundRule, StatusRule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Resolver:
+    """Write into each rule what it left out: the only instance of a kind, and the document's default run options."""
+
+    only_mqtt: str
+    only_rocketmq: str
+    defaults: RunOptions
+
+    def from_mqtt(self, rule: FromMqtt) -> FromMqtt:
+        source, destination = rule.source, rule.destination
+        return replace(
+            rule,
+            source=replace(source, instance_id=source.instance_id or self.only_mqtt),
+            destination=replace(destination, instance_id=destination.instance_id or self.only_rocketmq),
+            run_options=self._options(rule.run_options),
+        )
+
+    def inbound(self, rule: InboundRule) -> InboundRule:
+        return replace(
+            rule,
+            source=replace(rule.source, instance_id=rule.source.instance_id or self.only_rocketmq),
+            destination=replace(rule.destination, instance_id=rule.destination.instance_id or self.only_mqtt),
+            run_options=self._options(rule.run_options),
+        )
+
+    def streaming(self, task: EventStreaming) -> EventStreaming:
+        source, sink = task.source.mqtt, task.sink.rocketmq
+        instance = sink.instance_id or SinkField(form="CONSTANT", value=self.only_rocketmq)
+        return replace(
+            task,
+            source=replace(task.source, mqtt=replace(source, instance_id=source.instance_id or self.only_mqtt)),
+            sink=replace(task.sink, rocketmq=replace(sink, instance_id=instance)),
+            run_options=self._options(task.run_options),
+        )
+
+    def _options(self, own: RunOptions) -> RunOptions:
+        return replace(
+            own,
+            **{each.name: getattr(self.defaults, each.name) for each in fields(own) if getattr(own, each.name) is None},
+        )

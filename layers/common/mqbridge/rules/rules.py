@@ -1,0 +1,50 @@
+"""The rules as flows use them: complete, resolved, indexed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .data_rules import InboundRule, OutboundRule, StatusRule
+from .faults import Fault
+from .instances import Limits, MqttInstance, RocketMQInstance
+from .run_options import RunOptions
+from .streamings import EventStreaming
+
+__all__ = ["Rule", "Rules", "rule_name"]
+
+Rule = OutboundRule | InboundRule | StatusRule | EventStreaming
+
+
+def rule_name(rule: Rule) -> str:
+    """Return a rule's RuleId, or a task's EventStreamingName."""
+    return rule.name if isinstance(rule, EventStreaming) else rule.rule_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """A valid document. Every rule names its instances, and its run options have the document's defaults in them.
+
+    `run_options` are the document's defaults; `digest` tells documents apart; `notices` is what was accepted and ignored.
+    """
+
+    name: str
+    digest: str
+    limits: Limits
+    run_options: RunOptions
+    mqtt: Mapping[str, MqttInstance]
+    rocketmq: Mapping[str, RocketMQInstance]
+    outbound: tuple[OutboundRule, ...]
+    inbound: tuple[InboundRule, ...]
+    status: tuple[StatusRule, ...]
+    streamings: tuple[EventStreaming, ...]
+    notices: tuple[Fault, ...] = ()
+    outbound_by_parent: Mapping[tuple[str, str], OutboundRule] = field(init=False, repr=False)
+    inbound_by_topic: Mapping[tuple[str, str], tuple[InboundRule, ...]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        by_parent = {(str(rule.source.instance_id), rule.source.topic): rule for rule in self.outbound}
+        by_topic: dict[tuple[str, str], tuple[InboundRule, ...]] = {}
+        for rule in self.inbound:
+            place = (str(rule.source.instance_id), rule.source.topic)
+            by_topic[place] = (*by_topic.get(place, ()), rule)
+        object.__setattr__(self, "outbound_by_parent", by_parent)
+        object.__setattr__(self, "inbound_by_topic", by_topic)

@@ -1,0 +1,114 @@
+"""What the bridge says about itself: counters, kept as plain numbers, and the logger.
+
+The counters are one registry with two outputs: the runner shows them to Prometheus, functions write them as EMF. Names and labels
+are bounded: no client id, topic or message id is ever a label.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from mqbridge.delivery import Settlement
+from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled
+from mqbridge.rules import rule_name
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Logger
+
+__all__ = ["COUNTERS", "Counters", "logger", "report"]
+
+SERVICE = "mqbridge"
+
+Labels = tuple[tuple[str, str], ...]
+
+# Name: (label names, help). All that there is; a name that is not here cannot be counted.
+COUNTERS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "mqbridge_events_received_total": (("flow", "trigger"), "Records decoded from platform events."),
+    "mqbridge_events_unmatched_total": (("flow",), "Records that no rule wanted."),
+    "mqbridge_records_total": (("flow", "rule", "outcome"), "Records by rule and outcome."),
+    "mqbridge_dropped_total": (("rule", "reason", "intentional"), "Records dropped or discarded, never to be retried."),
+    "mqbridge_errors_total": (("rule", "stage", "error_type"), "Failures and rejects by reason."),
+    "mqbridge_unknown_outcome_total": (("rule",), "Sends whose answer never came; a sub-count of failed."),
+}
+
+OUTCOME_WORDS: Mapping[type, str] = {
+    Delivered: "delivered",
+    Drop: "dropped",
+    DeadLettered: "dead_lettered",
+    Discarded: "discarded",
+    Failed: "failed",
+    Reject: "failed",
+}
+
+
+class Counters:
+    """Counters by name and labels; safe for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: dict[tuple[str, Labels], float] = {}
+
+    def add(self, name: str, amount: float = 1, /, **labels: str) -> None:
+        """Count; all labels of the name must be given."""
+        names, _ = COUNTERS[name]
+        key = (name, tuple((each, labels[each]) for each in names))
+        with self._lock:
+            self._values[key] = self._values.get(key, 0) + amount
+
+    def snapshot(self) -> dict[tuple[str, Labels], float]:
+        """Return a copy of all values."""
+        with self._lock:
+            return dict(self._values)
+
+
+def report(counters: Counters, flow: str, settlements: Iterable[Settlement]) -> dict[str, int]:
+    """Count settlements, log what was not delivered or dropped on purpose, once each, and return the totals by outcome."""
+    totals: dict[tuple[str, str], int] = {}
+    for settlement in settlements:
+        outcome, rule = settlement.outcome, settlement.rule
+        if rule is None and isinstance(outcome, Drop):
+            counters.add("mqbridge_events_unmatched_total", flow=flow)
+            continue
+        name = "" if rule is None else rule_name(rule)
+        word = OUTCOME_WORDS[type(outcome)]
+        totals[name, word] = totals.get((name, word), 0) + 1
+        if not isinstance(outcome, Delivered):
+            _report_one(counters, name, word, settlement.record.id, settlement.record.attempt, outcome)
+    for (name, word), amount in totals.items():
+        counters.add("mqbridge_records_total", amount, flow=flow, rule=name, outcome=word)
+    by_word: dict[str, int] = {}
+    for (_, word), amount in totals.items():
+        by_word[word] = by_word.get(word, 0) + amount
+    return by_word
+
+
+def _report_one(counters: Counters, rule: str, word: str, record_id: str, attempt: int, outcome: Settled) -> None:
+    if isinstance(outcome, Delivered):
+        return
+    fields = {"rule": rule, "outcome": word, "event_id": record_id, "attempt": attempt, "error_type": outcome.reason}
+    if isinstance(outcome, Drop):
+        counters.add("mqbridge_dropped_total", rule=rule, reason=outcome.reason, intentional="true")
+        logger().debug("record dropped", extra=fields)
+        return
+    if isinstance(outcome, Discarded):
+        counters.add("mqbridge_dropped_total", rule=rule, reason=outcome.reason, intentional="false")
+    if isinstance(outcome, Failed) and outcome.is_unknown:
+        counters.add("mqbridge_unknown_outcome_total", rule=rule)
+    stage = "sending" if isinstance(outcome, Failed) else "processing" if rule else "receiving"
+    counters.add("mqbridge_errors_total", rule=rule, stage=stage, error_type=outcome.reason)
+    fields |= {"stage": stage, "retriable": isinstance(outcome, Failed), "detail": outcome.detail}
+    level = logger().warning if isinstance(outcome, Failed | DeadLettered) else logger().error
+    level(f"record {word.replace('_', ' ')}", extra=fields)
+
+
+_logger: "Logger | None" = None
+
+
+def logger() -> "Logger":
+    """Return the Powertools logger, made when first needed."""
+    global _logger
+    if _logger is None:
+        from aws_lambda_powertools import Logger
+
+        _logger = Logger(service=SERVICE)
+    return _logger

@@ -1,0 +1,65 @@
+"""A JSON array of CloudEvents, as the runner sends it; the response names what failed, and how.
+
+The extension `mqbridgerule` says which rule a batch is meant for: in the runner every rule has its own source. `mqbridgeattempt`
+counts deliveries from 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mqbridge.messages import Record
+from mqbridge.outcomes import Failed, Reject, Settled
+from mqbridge.triggers.batch import Batch, UnreadableEvent, UnreadableRecord
+from mqbridge.triggers.shapes import read_message
+
+__all__ = ["CloudEventsBatch"]
+
+
+class CloudEventsBatch:
+    """[{"specversion": "1.0", "id", "source", "type", "data", "mqbridgerule"?, "mqbridgeattempt"?}]."""
+
+    name = "cloudevents_batch"
+
+    def matches(self, event: Any) -> bool:
+        """Tell whether this is an array of CloudEvents."""
+        return isinstance(event, list) and all(isinstance(each, Mapping) and "specversion" in each for each in event)
+
+    def read(self, event: Any) -> Batch:
+        """Return one record per CloudEvent; its id is the event's.
+
+        Raises:
+            UnreadableEvent: the events are meant for different rules.
+        """
+        only = {each.get("mqbridgerule") for each in event}
+        if len(only) > 1:
+            raise UnreadableEvent("mqbridgerule: expected one rule for the whole batch, got several")
+        return Batch(
+            trigger=self, records=tuple(_record(each) for each in event), only_rule=only.pop() if only else None
+        )
+
+    def respond(self, settled: Sequence[tuple[Record, Settled]]) -> Mapping[str, Any]:
+        """Return the ids of what failed, in the form of a partial batch response, with what a retry needs to know."""
+        return {
+            "batchItemFailures": [
+                _failure(record, outcome) for record, outcome in settled if isinstance(outcome, Failed | Reject)
+            ]
+        }
+
+
+def _failure(record: Record, outcome: Failed | Reject) -> dict[str, Any]:
+    failure: dict[str, Any] = {"itemIdentifier": record.id, "reason": outcome.reason, "detail": outcome.detail}
+    if isinstance(outcome, Failed):
+        failure["retryAfter"] = outcome.retry_after_s
+    return failure
+
+
+def _record(event: Mapping[str, Any]) -> Record:
+    event_id = event.get("id")
+    if not isinstance(event_id, str) or not event_id:
+        raise UnreadableEvent("id: expected the CloudEvent's id, got nothing")
+    attempt = event.get("mqbridgeattempt", 1)
+    try:
+        message: Any = read_message(event, id=event_id, time_ms=0)
+    except UnreadableRecord as error:
+        message = Reject("unreadable_record", str(error))
+    return Record(id=event_id, attempt=attempt if isinstance(attempt, int) else 1, message=message, event=event)

@@ -1,0 +1,199 @@
+"""The shapes in which one message stands in an event: CloudEvents of both kinds, their data alone, and AWS IoT rule columns.
+
+Alibaba's event streams and Function Compute triggers send `props` + `body` for MQTT and `topic` + `body` for RocketMQ; the runner
+sends the same with what those lose (DESIGN section 3).
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from mqbridge.messages import MqttMessage, RocketMQMessage
+from mqbridge.triggers.batch import UnreadableRecord
+
+__all__ = ["read_message"]
+
+_EXPECTED = (
+    "a CloudEvent with data, an object with props and body (MQTT), one with topic and body (RocketMQ), "
+    "or the columns payload_b64 and topic of an AWS IoT rule"
+)
+_NO_CLIENT = "n/a"  # AWS IoT's clientid() for what was not published over MQTT
+
+
+def read_message(element: Any, *, id: str, time_ms: int) -> MqttMessage | RocketMQMessage:  # CloudEvents' own word
+    """Read one message; `id` and `time_ms` serve where the element has none of its own.
+
+    Raises:
+        UnreadableRecord: says what was expected and what came.
+    """
+    if not isinstance(element, Mapping):
+        raise UnreadableRecord(f"expected {_EXPECTED}, got {_kind(element)}")
+    if "specversion" in element:
+        return _cloud_event(element, id, time_ms)
+    if "payload_b64" in element:
+        return _iot_columns(element, id, time_ms)
+    return _data(element, "", id, time_ms)
+
+
+def _cloud_event(event: Mapping[str, Any], fallback_id: str, fallback_time_ms: int) -> MqttMessage | RocketMQMessage:
+    data = event.get("data")
+    if not isinstance(data, Mapping):
+        raise UnreadableRecord(f"data: expected an object, got {_kind(data)}")
+    time_text = event.get("time")
+    time_ms = _time_ms(time_text) if time_text is not None else fallback_time_ms
+    return _data(data, _text(event, "subject"), _text(event, "id") or fallback_id, time_ms)
+
+
+def _data(data: Mapping[str, Any], subject: str, source_id: str, time_ms: int) -> MqttMessage | RocketMQMessage:
+    if "body" not in data:
+        raise UnreadableRecord(f"expected {_EXPECTED}, got an object with the keys {_keys(data)}")
+    if "topic" in data:
+        return _rocketmq(data, source_id, time_ms)
+    if "props" in data or subject:
+        return _mqtt(data, subject, source_id, time_ms)
+    raise UnreadableRecord(f"expected {_EXPECTED}, got an object with the keys {_keys(data)}")
+
+
+def _mqtt(data: Mapping[str, Any], subject: str, source_id: str, time_ms: int) -> MqttMessage:
+    props = data.get("props") or {}
+    if not isinstance(props, Mapping):
+        raise UnreadableRecord(f"props: expected an object, got {_kind(props)}")
+    topic = _text(props, "firstTopic") + _text(props, "secondTopic") if "firstTopic" in props else subject
+    return MqttMessage(
+        instance_id=_text(props, "instanceId"),
+        topic=_required_topic(topic, "props.firstTopic"),
+        payload=_body(data),
+        qos=_whole(props, "qos", 1, 2) or 0,
+        retain=props.get("retain") is True,
+        message_id=source_id,
+        time_ms=time_ms,
+        client_id=_text(props, "clientId"),
+        protocol_version=_whole(props, "protocolVersion", 0, 255) or 0,
+        user_properties=_pairs(props, "userProperties"),
+        message_expiry_interval=_whole(props, "messageExpiryInterval", None, 0xFFFFFFFF),
+        content_type=_text(props, "contentType"),
+    )
+
+
+def _rocketmq(data: Mapping[str, Any], source_id: str, time_ms: int) -> RocketMQMessage:
+    system = data.get("systemProperties") or {}
+    user = data.get("userProperties") or {}
+    if not isinstance(system, Mapping) or not isinstance(user, Mapping):
+        raise UnreadableRecord("systemProperties, userProperties: expected objects of text")
+    return RocketMQMessage(
+        instance_id=_text(data, "instanceId"),
+        topic=_required_topic(_text(data, "topic"), "topic"),
+        body=_body(data),
+        message_id=_text(system, "UNIQ_KEY") or _text(data, "msgId") or source_id,
+        tags=_text(system, "TAGS"),
+        keys=_text(system, "KEYS"),
+        # JSON numbers and booleans are what people write by hand; RocketMQ knows text only.
+        properties={
+            str(name): value if isinstance(value, str) else _plain(name, value) for name, value in user.items()
+        },
+        time_ms=time_ms,
+    )
+
+
+def _iot_columns(columns: Mapping[str, Any], fallback_id: str, fallback_time_ms: int) -> MqttMessage:
+    payload = columns["payload_b64"]
+    client_id = _text(columns, "client_id")
+    origin = columns.get("origin")
+    origins = [origin] if isinstance(origin, str) else origin if isinstance(origin, list) else []
+    marks = tuple(("mqbridge-origin", mark) for mark in origins if isinstance(mark, str))
+    return MqttMessage(
+        instance_id=_text(columns, "instance_id"),
+        topic=_required_topic(_text(columns, "topic"), "topic"),
+        payload=_from_base64(payload, "payload_b64"),
+        qos=_whole(columns, "qos", 1, 2) or 0,
+        message_id=_text(columns, "trace_id") or fallback_id,
+        time_ms=_whole(columns, "ts_ms", fallback_time_ms, 1 << 53) or 0,
+        client_id="" if client_id == _NO_CLIENT else client_id,
+        user_properties=_pairs(columns, "user_properties") + marks,
+        content_type=_text(columns, "content_type"),
+    )
+
+
+def _body(data: Mapping[str, Any]) -> bytes:
+    body, encoding = data["body"], data.get("bodyEncoding", "utf-8")
+    if encoding == "base64":
+        return _from_base64(body, "body")
+    if encoding != "utf-8":
+        raise UnreadableRecord(f"bodyEncoding: expected utf-8 or base64, got {str(encoding)[:50]!r}")
+    if not isinstance(body, str):  # a platform that was told the body is JSON has parsed it
+        body = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return body.encode()
+    except UnicodeEncodeError as error:
+        raise UnreadableRecord("body: expected Unicode text, got a lone surrogate") from error
+
+
+def _from_base64(text: Any, name: str) -> bytes:
+    if not isinstance(text, str):
+        raise UnreadableRecord(f"{name}: expected Base64 text, got {_kind(text)}")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UnreadableRecord(f"{name}: expected Base64 text ({error})") from error
+
+
+def _required_topic(topic: str, name: str) -> str:
+    if not topic:
+        raise UnreadableRecord(f"{name}: expected a topic, got nothing")
+    return topic
+
+
+def _text(source: Mapping[str, Any], key: str) -> str:
+    value = source.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UnreadableRecord(f"{key}: expected text, got {_kind(value)}")
+    return value
+
+
+def _whole(source: Mapping[str, Any], key: str, default: int | None, maximum: int) -> int | None:
+    value = source.get(key, default)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 17:
+        value = int(value)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= maximum):
+        raise UnreadableRecord(f"{key}: expected a whole number from 0 to {maximum}, got {str(value)[:50]!r}")
+    return value
+
+
+def _pairs(source: Mapping[str, Any], key: str) -> tuple[tuple[str, str], ...]:
+    value = source.get(key)
+    if not value:
+        return ()
+    try:
+        pairs = tuple((pair["key"], pair["value"]) for pair in value)
+    except (TypeError, KeyError):
+        pairs = ((None, None),)
+    if not all(isinstance(name, str) and isinstance(text, str) for name, text in pairs):
+        raise UnreadableRecord(f'{key}: expected an array of {{"key": text, "value": text}}, got {_kind(value)}')
+    return pairs
+
+
+def _plain(name: Any, value: Any) -> str:
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    raise UnreadableRecord(f"userProperties[{str(name)[:50]!r}]: expected text, got {_kind(value)}")
+
+
+def _time_ms(text: Any) -> int:
+    try:
+        time = datetime.fromisoformat(text)
+        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UnreadableRecord(f"time: expected an RFC 3339 time, got {str(text)[:50]!r}") from error
+
+
+def _keys(data: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(str(key)[:50] for key in list(data)[:10])) or "(none)"
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"{'an' if type(value).__name__[0] in 'aio' else 'a'} {type(value).__name__}"

@@ -1,0 +1,357 @@
+"""Pull messages as a member of a consumer group: heartbeat, rebalance, long polling, offsets committed after settlement."""
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from .client import Client
+from .codes import RequestCode, ResponseCode, refusal
+from .connection import Connection, exchange, require, wait
+from .errors import ConnectFailed, ProtocolError, RocketMQError, RouteNotFound
+from .frames import Frame
+from .messages import StoredMessage, decode_stored
+from .names import check_group
+from .offsets import QueueProgress
+from .route import MessageQueue, TopicRoute, parse_json
+from .starting import StartFrom, start_offset
+from .subscription import Subscription, allocate_averagely
+
+__all__ = ["Consumer"]
+
+HEARTBEAT_S = 20.0  # the broker forgets a member after 120 s (ClientManageProcessor); Java's client beats every 30 s
+REBALANCE_S = 20.0  # as Java's RebalanceService
+COMMIT_S = 1.0  # what a crash may repeat
+SUSPEND_MS = 15_000  # how long the broker may hold a pull that finds nothing (DefaultMQPushConsumerImpl)
+ANSWER_MARGIN_S = 10.0  # beyond SUSPEND_MS before a pull counts as lost
+REQUEST_TIMEOUT_S = 5.0
+RETRY_S = 1.0  # after a failure, before the same queue or broker is asked again
+PULL_MESSAGES = 32  # the broker gives no more at once (maxTransferCountOnMessageInMemory)
+MAX_REDELIVERIES = 16  # after as many send-backs the broker moves a message to %DLQ%group
+
+_SUSPEND, _SUBSCRIPTION = 0x2, 0x4  # PullSysFlag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pull:
+    connection: Connection
+    opaque: int
+    expires: float
+
+
+class Consumer:
+    """A member of the consumer group `group` that reads `topic`. Not for several threads at once.
+
+    Call `poll` again and again: it also sends heartbeats, shares the queues with the other members and commits offsets. A message is
+    given out again, to whoever reads its queue then, unless it was settled.
+
+    `problem` is the latest failure that is not overcome yet; `poll` goes on trying and raises nothing for it.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        group: str,
+        topic: str,
+        expression: str = "*",
+        start_from: StartFrom | None = None,
+        max_unsettled: int = 1_000,
+    ) -> None:
+        check_group(group)
+        self._client = client
+        self._group = group
+        self._topic = topic
+        self._start_from = start_from or StartFrom.last()
+        self._max_unsettled = max_unsettled
+        self._member_id = f"mqbridge@{os.getpid()}@{os.urandom(6).hex()}"
+        version = int(time.time() * 1000)
+        # Every member of a group must name the same topics, and Java's name the retry topic too.
+        self._subscriptions = {
+            topic: Subscription(topic=topic, expression=expression, version=version),
+            f"%RETRY%{group}": Subscription(topic=f"%RETRY%{group}", expression="*", version=version),
+        }
+        self._progress: dict[MessageQueue, QueueProgress] = {}
+        self._pulls: dict[MessageQueue, _Pull] = {}
+        self._not_before: dict[MessageQueue, float] = {}
+        self._heartbeat_due = self._rebalance_due = self._commit_due = 0.0
+        self.problem: RocketMQError | None = None
+        client.on_request(self._on_request)
+
+    @property
+    def unsettled_count(self) -> int:
+        """Messages given out and not settled."""
+        return sum(progress.unsettled_count for progress in self._progress.values())
+
+    def poll(self, timeout_s: float) -> list[StoredMessage]:
+        """Return what has arrived, waiting up to `timeout_s` if nothing has. The order within a queue is the stored order."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._keep_up()
+            self._ask()
+            messages = self._collect()
+            if messages or time.monotonic() >= deadline:
+                return messages
+            self._wait(min(deadline, time.monotonic() + RETRY_S))
+
+    def settle(self, messages: Iterable[StoredMessage]) -> None:
+        """Note that these messages need no delivery any more; their offsets are committed within a second of polling."""
+        for message in messages:
+            progress = self._progress.get(_queue_of(message))
+            if progress is not None:
+                progress.settle(message.queue_offset)
+
+    def send_back(self, message: StoredMessage, *, delay_level: int) -> None:
+        """Have the broker store `message` for another try after `delay_level`, or, if that is negative, in %DLQ%group.
+
+        Raises:
+            RocketMQError: the broker did not take it; the message is still this member's.
+        """
+        deadline = time.monotonic() + REQUEST_TIMEOUT_S
+        address = self._address(_queue_of(message), deadline)
+        fields = {
+            "offset": str(message.physical_offset),
+            "group": self._group,
+            "delayLevel": str(delay_level),
+            "originMsgId": message.message_id,
+            "originTopic": message.topic,
+            "unitMode": "false",
+            "maxReconsumeTimes": str(MAX_REDELIVERIES),
+        }
+        require(self._call(address, RequestCode.CONSUMER_SEND_MSG_BACK, fields, deadline=deadline))
+
+    def close(self) -> None:
+        """Commit what is settled, leave the group, so that others take over at once, and close the connections."""
+        try:
+            self._commit(time.monotonic() + REQUEST_TIMEOUT_S)
+            self._unregister()
+        except RocketMQError as error:
+            self.problem = error
+        self._client.close()
+
+    # What keeps the membership up.
+
+    def _keep_up(self) -> None:
+        now = time.monotonic()
+        try:
+            if now >= self._heartbeat_due:
+                self._heartbeat_due = now + RETRY_S
+                self._heartbeat()
+                self._heartbeat_due = now + HEARTBEAT_S
+            if now >= self._rebalance_due:
+                self._rebalance_due = now + RETRY_S
+                self._rebalance()
+                self._rebalance_due = now + REBALANCE_S
+            if now >= self._commit_due:
+                self._commit_due = now + COMMIT_S
+                self._commit(now + REQUEST_TIMEOUT_S)
+        except RocketMQError as error:
+            self.problem = error
+
+    def _heartbeat(self) -> None:
+        deadline = time.monotonic() + REQUEST_TIMEOUT_S
+        body = json.dumps(
+            {
+                "clientID": self._member_id,
+                "producerDataSet": [],
+                "consumerDataSet": [
+                    {
+                        "groupName": self._group,
+                        "consumeType": "CONSUME_PASSIVELY",
+                        "messageModel": "CLUSTERING",
+                        "consumeFromWhere": "CONSUME_FROM_LAST_OFFSET",
+                        "subscriptionDataSet": [each.as_heartbeat() for each in self._subscriptions.values()],
+                        "unitMode": False,
+                    }
+                ],
+            }
+        ).encode()
+        addresses = self._client.route(self._topic, deadline).addresses.values()
+        requests = [(self._client.connection(address), RequestCode.HEART_BEAT, {}, body) for address in addresses]
+        # A broker that is down must not keep the others from hearing of us.
+        answers = exchange(requests, deadline)
+        if not any(isinstance(answer, Frame) for answer in answers):
+            raise next((answer for answer in answers if isinstance(answer, RocketMQError)), ConnectFailed("no broker"))
+
+    def _rebalance(self) -> None:
+        deadline = time.monotonic() + REQUEST_TIMEOUT_S
+        route = self._client.route(self._topic, deadline)
+        members = self._members(route, deadline)
+        if self._member_id not in members:
+            raise ConnectFailed("the broker does not list this member yet")
+        mine: set[MessageQueue] = set()
+        for topic in self._subscriptions:
+            try:
+                queues = self._client.route(topic, deadline).readable
+            except RouteNotFound:
+                if topic == self._topic:
+                    raise
+                continue  # the broker makes the retry topic with the first heartbeat; its route follows
+            mine.update(allocate_averagely(queues, members, self._member_id))
+        self._release(set(self._progress) - mine, deadline)
+        for queue in sorted(mine - set(self._progress)):
+            call = partial(self._call, self._address(queue, deadline), deadline=deadline)
+            self._progress[queue] = start_offset(queue, self._group, self._start_from, call)
+        # Where the group starts is committed at once: what arrives from now on must not be skipped by "last" after a crash.
+        self._commit(deadline)
+
+    def _members(self, route: TopicRoute, deadline: float) -> list[str]:
+        error: RocketMQError = ConnectFailed(f"no broker of topic {self._topic!r} can be reached")
+        for address in route.addresses.values():
+            answer = self._call(
+                address, RequestCode.GET_CONSUMER_LIST_BY_GROUP, {"consumerGroup": self._group}, deadline=deadline
+            )
+            if isinstance(answer, Frame) and answer.code == ResponseCode.SUCCESS:
+                try:
+                    return [str(member) for member in parse_json(answer.body)["consumerIdList"]]
+                except (ValueError, KeyError, TypeError) as cause:
+                    raise ProtocolError(f"consumer list is not readable: {cause!r}") from cause
+            error = answer if isinstance(answer, RocketMQError) else refusal(answer.code, answer.remark)
+        raise error
+
+    def _release(self, queues: set[MessageQueue], deadline: float) -> None:
+        if queues:
+            self._commit(deadline)
+        for queue in queues:
+            del self._progress[queue]
+            pull = self._pulls.pop(queue, None)
+            if pull is not None:
+                pull.connection.abandon(pull.opaque)
+
+    def _commit(self, deadline: float) -> None:
+        requests: list[tuple[Connection, RequestCode, dict[str, str], bytes]] = []
+        due: list[tuple[QueueProgress, int]] = []
+        for queue, progress in self._progress.items():
+            offset = progress.committable
+            try:
+                if offset > progress.committed:
+                    connection = self._client.connection(self._address(queue, deadline))
+                    place = {"topic": queue.topic, "queueId": str(queue.queue_id), "commitOffset": str(offset)}
+                    fields = {"consumerGroup": self._group, **place}
+                    requests.append((connection, RequestCode.UPDATE_CONSUMER_OFFSET, fields, b""))
+                    due.append((progress, offset))
+            except RouteNotFound as error:
+                self.problem = error  # the broker is gone; the offsets of the others still count
+        answers = exchange(requests, deadline)
+        for (progress, offset), answer in zip(due, answers, strict=True):
+            if isinstance(answer, Frame) and answer.code == ResponseCode.SUCCESS:
+                progress.committed = offset
+        for answer in answers:
+            require(answer)
+
+    def _unregister(self) -> None:
+        fields = {"clientID": self._member_id, "consumerGroup": self._group}
+        deadline = time.monotonic() + REQUEST_TIMEOUT_S
+        open_connections = [connection for connection in self._client.connections() if connection.is_open]
+        exchange([(each, RequestCode.UNREGISTER_CLIENT, fields, b"") for each in open_connections], deadline)
+
+    def _on_request(self, frame: Frame) -> None:
+        if frame.code == RequestCode.NOTIFY_CONSUMER_IDS_CHANGED:
+            self._rebalance_due = 0.0
+
+    # Pulling.
+
+    def _ask(self) -> None:
+        now = time.monotonic()
+        room = self._max_unsettled - self.unsettled_count
+        for queue, progress in self._progress.items():
+            if queue in self._pulls or now < self._not_before.get(queue, 0.0) or room <= 0:
+                continue
+            try:
+                self._pulls[queue] = self._submit_pull(queue, progress, now)
+                room -= PULL_MESSAGES
+            except RocketMQError as error:
+                self._postpone(queue, error)
+
+    def _submit_pull(self, queue: MessageQueue, progress: QueueProgress, now: float) -> _Pull:
+        deadline = now + REQUEST_TIMEOUT_S
+        subscription = self._subscriptions[queue.topic]
+        connection = self._client.connection(self._address(queue, deadline))
+        connection.open(deadline)
+        fields = {
+            "consumerGroup": self._group,
+            "topic": queue.topic,
+            "queueId": str(queue.queue_id),
+            "queueOffset": str(progress.next_offset),
+            "maxMsgNums": str(PULL_MESSAGES),
+            "sysFlag": str(_SUSPEND | _SUBSCRIPTION),
+            "commitOffset": "0",
+            "suspendTimeoutMillis": str(SUSPEND_MS),
+            "subscription": subscription.expression,
+            "subVersion": str(subscription.version),
+            "expressionType": "TAG",
+        }
+        opaque = connection.submit(RequestCode.PULL_MESSAGE, fields)
+        return _Pull(connection=connection, opaque=opaque, expires=now + SUSPEND_MS / 1000 + ANSWER_MARGIN_S)
+
+    def _collect(self) -> list[StoredMessage]:
+        now = time.monotonic()
+        messages: list[StoredMessage] = []
+        for queue, pull in list(self._pulls.items()):
+            answer = pull.connection.take(pull.opaque)
+            if answer is None:
+                if now >= pull.expires:
+                    pull.connection.close()
+                continue
+            del self._pulls[queue]
+            try:
+                messages += self._pulled(queue, answer)
+                self.problem = None
+            except RocketMQError as error:
+                self._postpone(queue, error)
+        return messages
+
+    def _pulled(self, queue: MessageQueue, answer: Frame | RocketMQError) -> list[StoredMessage]:
+        frame = require(
+            answer, ResponseCode.PULL_NOT_FOUND, ResponseCode.PULL_RETRY_IMMEDIATELY, ResponseCode.PULL_OFFSET_MOVED
+        )
+        progress, subscription = self._progress[queue], self._subscriptions[queue.topic]
+        stored = list(decode_stored(frame.body, queue.broker_name)) if frame.code == ResponseCode.SUCCESS else []
+        try:
+            next_offset = int(frame.fields["nextBeginOffset"])
+        except (KeyError, ValueError) as error:
+            raise ProtocolError(f"pull answer without nextBeginOffset: {frame.fields}") from error
+        wanted = [each for each in stored if subscription.wants(each.properties.get("TAGS", ""))]
+        for message in wanted:
+            progress.delivered(message.queue_offset)
+        progress.next_offset = next_offset
+        return [_under_its_own_topic(message) for message in wanted]
+
+    def _postpone(self, queue: MessageQueue, error: RocketMQError) -> None:
+        self.problem = error
+        self._not_before[queue] = time.monotonic() + RETRY_S
+
+    def _wait(self, until: float) -> None:
+        def something_to_do() -> bool:
+            return self._rebalance_due == 0.0 or any(
+                pull.connection.has_answer(pull.opaque) for pull in self._pulls.values()
+            )
+
+        connections = {pull.connection for pull in self._pulls.values()}
+        if connections:
+            wait(connections, something_to_do, until)
+        if not something_to_do():
+            time.sleep(max(0.0, min(until - time.monotonic(), 0.05)))
+
+    def _address(self, queue: MessageQueue, deadline: float) -> str:
+        address = self._client.route(queue.topic, deadline).addresses.get(queue.broker_name)
+        if address is None:
+            raise RouteNotFound(f"broker {queue.broker_name!r} is not in the route of topic {queue.topic!r}")
+        return address
+
+    def _call(
+        self, address: str, code: RequestCode, fields: dict[str, str], *, deadline: float
+    ) -> Frame | RocketMQError:
+        return exchange([(self._client.connection(address), code, fields, b"")], deadline)[0]
+
+
+def _under_its_own_topic(message: StoredMessage) -> StoredMessage:
+    """A message from the retry topic is given out as what it was (DefaultMQPushConsumerImpl.resetRetryAndNamespace)."""
+    original = message.properties.get("RETRY_TOPIC")
+    return replace(message, topic=original, retry_topic=message.topic) if original else message
+
+
+def _queue_of(message: StoredMessage) -> MessageQueue:
+    return MessageQueue(message.retry_topic or message.topic, message.broker_name, message.queue_id)

@@ -1,0 +1,260 @@
+"""Messages and their three encodings: property block, batch item, stored message. Pure.
+
+Sources: common/.../message/MessageDecoder.java, MessageConst.java; store/.../CommitLog.java (4.9).
+"""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from .errors import IllegalMessage, ProtocolError
+from .names import check_topic
+
+__all__ = [
+    "MAX_BODY_BYTES",
+    "MAX_PROPERTIES_BYTES",
+    "RESERVED_PROPERTIES",
+    "Message",
+    "StoredMessage",
+    "check_message",
+    "decode_properties",
+    "decode_stored",
+    "encode_batch_item",
+    "encode_properties",
+]
+
+# The broker's limit is a signed short; it adds CLUSTER, and clients add region and trace properties, so 1 KiB is left to them.
+MAX_PROPERTIES_BYTES = 32_767 - 1_024
+# maxMessageSize (4 MiB) counts the whole stored message: body, properties, topic and about 100 bytes of its own.
+MAX_BODY_BYTES = 4 * 1024 * 1024 - 33 * 1024
+MAX_DELAY_LEVEL = 18
+
+# MessageConst.STRING_HASH_SET of 4.9, what the broker uses besides, and what 5.x added: a user property of such a name would be
+# taken for an instruction, or overwritten.
+RESERVED_PROPERTIES = frozenset(
+    "KEYS TAGS WAIT DELAY RETRY_TOPIC REAL_TOPIC REAL_QID TRAN_MSG PGROUP MIN_OFFSET MAX_OFFSET BUYER_ID ORIGIN_MESSAGE_ID "
+    "TRANSFER_FLAG CORRECTION_FLAG MQ2_FLAG RECONSUME_TIME MSG_REGION TRACE_ON UNIQ_KEY MAX_RECONSUME_TIMES CONSUME_START_TIME "
+    "TRAN_PREPARED_QUEUE_OFFSET TRANSACTION_CHECK_TIMES CHECK_IMMUNITY_TIME_IN_SECONDS INSTANCE_ID CORRELATION_ID "
+    "REPLY_TO_CLIENT TTL ARRIVE_TIME PUSH_REPLY_TIME CLUSTER MSG_TYPE INNER_MULTI_DISPATCH INNER_MULTI_QUEUE_OFFSET "
+    "EXTEND_UNIQ_INFO INNER_NUM INNER_BASE __transactionId__ POP_CK POP_CK_OFFSET 1ST_POP_TIME __SHARDINGKEY REDIRECT "
+    "TRACE_CONTEXT __BORNHOST BORN_TIMESTAMP __CRC32# DLQ_ORIGIN_TOPIC DLQ_ORIGIN_MESSAGE_ID "
+    "PROPERTY_FORWARD_QUEUE_ID".split()
+)
+_RESERVED_PREFIXES = ("TIMER_", "__RMQ.TRANSIENT.")
+
+_SEPARATORS = frozenset("\x01\x02")
+_MESSAGE_ID = re.compile(r"[0-9A-Fa-f]{32}")
+
+_ITEM_HEAD = struct.Struct(">iiiii")  # size, magic, CRC, flag, body size
+_SHORT = struct.Struct(">h")
+_LONG = struct.Struct(">q")
+
+_MAGIC_V1, _MAGIC_V2 = -626843481, -626843477  # V2 (5.x) has two bytes of topic length
+_STORED_HEAD = struct.Struct(
+    ">iiiiiqqiq"
+)  # size, magic, CRC, queue id, flag, queue offset, physical offset, system flag, born
+_STORED_TAIL = struct.Struct(">iqi")  # reconsume times, prepared transaction offset, body size
+_COMPRESSED, _BORN_HOST_V6, _STORE_HOST_V6 = 0x1, 0x10, 0x20
+_ZLIB = 3
+# A broker's frame is at most 16 MiB; a body that inflates far beyond what a producer may send is an attack.
+_MAX_PLAIN_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message to send.
+
+    `message_id` becomes UNIQ_KEY, the id that consumers see: 32 hexadecimal digits.
+    `keys` are index keys separated by spaces; `sharding_key` chooses the queue and is not sent.
+    `delay_level` is the broker's, 1 to 18; 0 is none. `properties` are the user's own.
+    """
+
+    topic: str
+    body: bytes
+    message_id: str
+    tags: str = ""
+    keys: str = ""
+    sharding_key: str = ""
+    delay_level: int = 0
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """A message as a broker stores it.
+
+    `properties` holds all of them, the system's and the user's. `retry_topic` is where it was read from if that is not `topic`.
+    """
+
+    topic: str
+    queue_id: int
+    queue_offset: int
+    physical_offset: int
+    body: bytes
+    properties: Mapping[str, str]
+    born_timestamp_ms: int
+    store_timestamp_ms: int
+    reconsume_times: int
+    broker_name: str = ""
+    retry_topic: str = ""
+
+    @property
+    def message_id(self) -> str:
+        """UNIQ_KEY; where a foreign producer set none, the place in the commit log, which is as unique."""
+        return self.properties.get("UNIQ_KEY") or f"{self.broker_name}:{self.physical_offset:016X}"
+
+
+def check_message(message: Message) -> bytes:
+    """Return the message's property block, after making sure that a broker would store the message as it is meant.
+
+    Raises:
+        IllegalMessage: names the part that is wrong, what was expected and what came.
+    """
+    check_topic(message.topic)
+    if len(message.body) > MAX_BODY_BYTES:
+        raise IllegalMessage("body", f"at most {MAX_BODY_BYTES} bytes", f"{len(message.body)} bytes")
+    if not 0 <= message.delay_level <= MAX_DELAY_LEVEL:
+        raise IllegalMessage("delay_level", f"0 to {MAX_DELAY_LEVEL}", str(message.delay_level))
+    if not _MESSAGE_ID.fullmatch(message.message_id):
+        raise IllegalMessage("message_id", "32 hexadecimal digits", repr(message.message_id[:100]))
+    if message.tags:
+        _check_tags(message.tags)
+    return encode_properties(message)
+
+
+def _check_tags(tags: str) -> None:
+    # Consumers split their expression at "||" and trim each part, so such a tag could never be selected.
+    if "||" in tags or tags != tags.strip() or not tags.isprintable():
+        raise IllegalMessage("tags", "text without '||', blanks at an edge or control characters", repr(tags[:100]))
+
+
+def encode_properties(message: Message) -> bytes:
+    r"""Return the property block: name \x01 value \x02, the last pair terminated too.
+
+    Brokers 4.9.1 and 4.9.2 glue their own properties straight on to a batch item's, so the last terminator matters
+    (apache/rocketmq#3476). A property with an empty value is left out: every decoder skips such pairs.
+
+    Raises:
+        IllegalMessage: a name is empty or reserved, a name or value holds a separator or is not Unicode text,
+            or the block is too large.
+    """
+    for name in message.properties:
+        if name in RESERVED_PROPERTIES or name.startswith(_RESERVED_PREFIXES) or not name:
+            raise IllegalMessage(f"properties[{name!r}]", "a name that is not empty and not RocketMQ's own", repr(name))
+    pairs = [("UNIQ_KEY", message.message_id)]
+    if message.tags:
+        pairs.append(("TAGS", message.tags))
+    if message.keys:
+        pairs.append(("KEYS", message.keys))
+    if message.delay_level:
+        pairs.append(("DELAY", str(message.delay_level)))
+    pairs += [pair for pair in message.properties.items() if pair[1]]
+    text = "".join([f"{name}\x01{value}\x02" for name, value in pairs])
+    if text.count("\x01") != len(pairs) or text.count("\x02") != len(pairs):
+        raise _separator_fault(pairs)
+    try:
+        block = text.encode()
+    except UnicodeEncodeError as error:
+        raise IllegalMessage(
+            "properties", "Unicode text", f"a lone surrogate at {text[max(0, error.start - 20) : error.start]!r}"
+        ) from error
+    if len(block) > MAX_PROPERTIES_BYTES:
+        raise IllegalMessage("properties", f"at most {MAX_PROPERTIES_BYTES} bytes in all", f"{len(block)} bytes")
+    return block
+
+
+def _separator_fault(pairs: list[tuple[str, str]]) -> IllegalMessage:
+    # RocketMQ has no escape: a separator inside a value would add a property of the sender's choosing.
+    name, value = next(
+        pair for pair in pairs if not _SEPARATORS.isdisjoint(pair[0]) or not _SEPARATORS.isdisjoint(pair[1])
+    )
+    field_name = {"TAGS": "tags", "KEYS": "keys"}.get(name, f"properties[{name!r}]")
+    return IllegalMessage(field_name, r"no \x01 or \x02, which separate properties", repr(value[:100]))
+
+
+def encode_batch_item(message: Message, properties: bytes) -> bytes:
+    """Return one item of a SEND_BATCH_MESSAGE body; `properties` is the message's block."""
+    body = message.body
+    head = _ITEM_HEAD.pack(_ITEM_HEAD.size + len(body) + 2 + len(properties), 0, 0, 0, len(body))
+    return b"".join((head, body, _SHORT.pack(len(properties)), properties))
+
+
+def decode_stored(data: bytes, broker_name: str = "") -> Iterator[StoredMessage]:
+    """Yield the messages of a pull response's body, bodies decompressed.
+
+    Raises:
+        ProtocolError: the bytes are not stored messages, or a body is compressed in a way only RocketMQ 5 knows.
+    """
+    at = 0
+    while at < len(data):
+        try:
+            size, message = _decode_one(data, at, broker_name)
+        except (struct.error, UnicodeDecodeError, zlib.error, IndexError) as error:
+            raise ProtocolError(f"stored message at byte {at} is not readable: {error}") from error
+        at += size
+        yield message
+
+
+def _decode_one(data: bytes, at: int, broker_name: str) -> tuple[int, StoredMessage]:
+    size, magic, _crc, queue_id, _flag, queue_offset, physical_offset, system_flag, born_ms = _STORED_HEAD.unpack_from(
+        data, at
+    )
+    if magic not in (_MAGIC_V1, _MAGIC_V2) or not _STORED_HEAD.size < size <= len(data) - at:
+        raise ProtocolError(
+            f"stored message at byte {at}: magic {magic & 0xFFFFFFFF:#x}, size {size} of {len(data) - at}"
+        )
+    cursor = at + _STORED_HEAD.size + (20 if system_flag & _BORN_HOST_V6 else 8)
+    (store_ms,) = _LONG.unpack_from(data, cursor)
+    cursor += 8 + (20 if system_flag & _STORE_HOST_V6 else 8)
+    reconsume_times, _prepared, body_length = _STORED_TAIL.unpack_from(data, cursor)
+    cursor += _STORED_TAIL.size
+    body, cursor = _take(data, cursor, body_length, at + size)
+    topic_length, cursor = (
+        (data[cursor], cursor + 1) if magic == _MAGIC_V1 else (_SHORT.unpack_from(data, cursor)[0], cursor + 2)
+    )
+    topic, cursor = _take(data, cursor, topic_length, at + size)
+    (properties_length,) = _SHORT.unpack_from(data, cursor)
+    properties, cursor = _take(data, cursor + 2, properties_length, at + size)
+    return size, StoredMessage(
+        topic=topic.decode(),
+        queue_id=queue_id,
+        queue_offset=queue_offset,
+        physical_offset=physical_offset,
+        body=_decompress(body, system_flag) if system_flag & _COMPRESSED else body,
+        properties=decode_properties(properties.decode()),
+        born_timestamp_ms=born_ms,
+        store_timestamp_ms=store_ms,
+        reconsume_times=reconsume_times,
+        broker_name=broker_name,
+    )
+
+
+def _take(data: bytes, start: int, length: int, end: int) -> tuple[bytes, int]:
+    if length < 0 or start + length > end:
+        raise ProtocolError(f"stored message: a part of {length} bytes at {start} runs past its end at {end}")
+    return data[start : start + length], start + length
+
+
+def _decompress(body: bytes, system_flag: int) -> bytes:
+    kind = system_flag >> 8 & 0x7
+    if kind not in (0, _ZLIB):  # 4.x leaves the bits clear and means zlib
+        raise ProtocolError(
+            "body compressed with LZ4 or ZSTD, which the standard library cannot read; set the producer to ZLIB"
+        )
+    stream = zlib.decompressobj()
+    plain = stream.decompress(body, _MAX_PLAIN_BYTES)
+    if not stream.eof:
+        raise ProtocolError(f"compressed body is cut short or larger than {_MAX_PLAIN_BYTES} bytes")
+    return plain
+
+
+def decode_properties(text: str) -> dict[str, str]:
+    """Return the properties of a block; pairs without a name or a value are skipped, as Java does; of equal names the last counts."""
+    properties = {}
+    for pair in text.split("\x02"):
+        name, _, value = pair.partition("\x01")
+        if name and value:
+            properties[name] = value
+    return properties
