@@ -22,13 +22,14 @@ from .errors import (
     TransportError,
 )
 from .ids import derived_message_id, random_message_id
-from .messages import Message, StoredMessage, check_message
+from .messages import RESERVED_PROPERTIES, Message, StoredMessage, check_message
 from .names import check_group, check_topic
 from .producer import Producer, SendOutcome
 from .route import MessageQueue
 from .starting import StartFrom
 
 __all__ = [
+    "RESERVED_PROPERTIES",
     "BrokerBusy",
     "BrokerForbids",
     "BrokerRefused",

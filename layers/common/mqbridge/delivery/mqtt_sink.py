@@ -12,9 +12,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from mqbridge.delivery.mqtt_client import KEEP_ALIVE_S, address_of, new_client
 from mqbridge.delivery.sinks import Outgoing, Sent
 from mqbridge.messages import MqttMessage
+from mqbridge.mqtt import KEEP_ALIVE_S, address_of, new_client
 from mqbridge.outcomes import Delivered, Failed, Reject
 from mqbridge.rules import MqttInstance
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from mqbridge.delivery.rocketmq_client import open_client
 from mqbridge.delivery.sinks import Outgoing, Sent
 from mqbridge.messages import RocketMQMessage
 from mqbridge.outcomes import Delivered, Failed, Reject
+from mqbridge.rocketmq import open_client
 from mqbridge.rules import RocketMQInstance
 from rocketmq_remoting import IllegalMessage, OutcomeUnknown, Producer, RocketMQError
 

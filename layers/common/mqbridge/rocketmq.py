@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from mqbridge.delivery.secrets import resolve
 from mqbridge.rules import RocketMQInstance, Tls
+from mqbridge.secrets import resolve
 from rocketmq_remoting import Client, Credentials
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from mqbridge.delivery.rocketmq_client import tls_context
-from mqbridge.delivery.secrets import resolve
+from mqbridge.rocketmq import tls_context
 from mqbridge.rules import MqttInstance, Tls
+from mqbridge.secrets import resolve
 
 __all__ = ["KEEP_ALIVE_S", "address_of", "new_client"]
 
@@ -23,7 +23,9 @@ def address_of(instance: MqttInstance) -> tuple[str, int]:
     return str(parts.hostname), parts.port or _PORTS[parts.scheme]
 
 
-def new_client(instance: MqttInstance, client_id: str, *, is_clean: bool, manual_ack: bool = False) -> Client:
+def new_client(
+    instance: MqttInstance, client_id: str, *, is_clean: bool, manual_ack: bool = False, reconnects: bool = False
+) -> Client:
     """Return a client that is ready to connect. Under MQTT 5 `is_clean` is Clean Start, given again to connect().
 
     Raises:
@@ -37,7 +39,7 @@ def new_client(instance: MqttInstance, client_id: str, *, is_clean: bool, manual
         clean_session=None if is_five else is_clean,
         protocol=MQTTProtocolVersion.MQTTv5 if is_five else MQTTProtocolVersion.MQTTv311,
         manual_ack=manual_ack,
-        reconnect_on_failure=False,
+        reconnect_on_failure=reconnects,
     )
     if instance.auth == "ApsaraSignature":
         # ApsaraMQ for MQTT, signature authentication: the client id signed with the secret key.

@@ -1,0 +1,57 @@
+"""mqbridge dry-run: the plan of events as JSON lines, by the code that runs, without any broker."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from mqbridge import triggers
+from mqbridge.flows import Flow, inbound, outbound
+from mqbridge.outcomes import Reject
+from mqbridge.rendering import render_plan
+from mqbridge.rules import InvalidRules, RulesError, load
+from mqbridge_cli import validate
+
+__all__ = ["run"]
+
+FLOWS: dict[str, Flow] = {"inbound": inbound.plan, "outbound": outbound.plan}
+
+
+def run(flow: str, rules_path: str, event_paths: list[str]) -> int:
+    """Plan the events and print a line per record and rule; return 0 planned, 1 something was rejected, 2 unreadable."""
+    try:
+        rules = load(rules_path)
+    except InvalidRules:
+        validate.run(rules_path, "text")
+        return 2
+    except RulesError as error:
+        print(error, file=sys.stderr)
+        return 2
+    exit_code = 0
+    events = _events(event_paths)
+    at = -1
+    while True:
+        try:
+            at, (name, text) = at + 1, next(events)
+            batch = triggers.read(text)
+        except StopIteration:
+            return exit_code
+        except (OSError, UnicodeDecodeError) as error:
+            print(f"event {at} cannot be read: {error}", file=sys.stderr)
+            return 2
+        except triggers.UnreadableEvent as error:
+            print(f"{name}: event {at}: {error}", file=sys.stderr)
+            exit_code = 2
+            continue
+        for planned in FLOWS[flow](batch.records, rules, batch.only_rule):
+            print(json.dumps(render_plan(at, planned), ensure_ascii=False))
+            if isinstance(planned.outcome, Reject):
+                exit_code = max(exit_code, 1)
+
+
+def _events(paths: list[str]) -> Iterator[tuple[str, str]]:
+    for path in paths:
+        if path == "-":
+            yield from (("standard input", line) for line in sys.stdin if line.strip())
+        else:
+            yield path, Path(path).read_text(encoding="utf-8")

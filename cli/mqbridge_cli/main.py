@@ -1,0 +1,83 @@
+"""The `mqbridge` command. Data goes to standard output, talk to standard error.
+
+Exit codes: 0 fine, 1 findings, 2 could not run (bad usage, unreadable file), 130 on Ctrl-C.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        # Imported here, each by itself: a command must not wait for what it does not use.
+        if options.command == "validate":
+            from mqbridge_cli import validate
+
+            return validate.run(options.rules, options.format)
+        if options.command == "dry-run":
+            from mqbridge_cli import dry_run
+
+            return dry_run.run(options.flow, options.rules, options.events)
+        from mqbridge_cli.runner import command
+
+        return command.run(options.rules, options.listen)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mqbridge", description="MQTT <-> RocketMQ data rules.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    validate = commands.add_parser(
+        "validate",
+        help="say everything that is wrong with a rules document",
+        description="Check a rules document, offline, and print a line per fault.",
+        epilog="exit codes: 0 valid, 1 faults, 2 unreadable.  example: mqbridge validate config/rules.yaml",
+    )
+    validate.add_argument("rules", metavar="RULES", help="a .yaml, .json or .toml file")
+    validate.add_argument("--format", choices=["text", "json"], default="text", help="text (default) or json")
+
+    dry_run = commands.add_parser(
+        "dry-run",
+        help="show what would be sent, without any broker",
+        description="Plan events by the rules and print the plan, one JSON line per record and rule.",
+        epilog="exit codes: 0 planned, 1 something was rejected, 2 unreadable.  "
+        "example: mqbridge dry-run outbound --rules config/rules.yaml event.json",
+    )
+    dry_run.add_argument("flow", choices=["inbound", "outbound"], help="which handler would get the events")
+    dry_run.add_argument("--rules", required=True, metavar="RULES", help="a .yaml, .json or .toml file")
+    dry_run.add_argument(
+        "events",
+        nargs="*",
+        default=["-"],
+        metavar="EVENT",
+        help="files with one event each; - reads one per line (default)",
+    )
+
+    run = commands.add_parser(
+        "run",
+        help="feed the handlers from the real brokers until stopped",
+        description="Run every enabled rule: read from its source, call its handler, acknowledge what was delivered.",
+        epilog="SIGTERM or Ctrl-C drains and stops.  example: mqbridge run --rules config/rules.yaml",
+    )
+    run.add_argument("--rules", required=True, metavar="RULES", help="a .yaml, .json or .toml file")
+    run.add_argument(
+        "--listen",
+        default="127.0.0.1:8686",
+        metavar="HOST:PORT",
+        help="where /livez, /readyz and /metrics are served (default 127.0.0.1:8686; port 0 chooses one)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Records of the runner's sources as the CloudEvents that handlers take (DESIGN section 3). Pure."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rocketmq_remoting import RESERVED_PROPERTIES, StoredMessage
+
+__all__ = ["mqtt_event", "rocketmq_event"]
+
+
+def mqtt_event(
+    *,
+    rule: str,
+    event_id: str,
+    time_ms: int,
+    instance_id: str,
+    topic: str,
+    payload: bytes,
+    qos: int,
+    retain: bool,
+    protocol_version: int,
+    client_id: str = "",
+    user_properties: Sequence[tuple[str, str]] = (),
+    message_expiry_interval: int | None = None,
+    content_type: str | None = None,
+) -> dict[str, Any]:
+    """Return the event of a PUBLISH that was received."""
+    parent, slash, levels = topic.partition("/")
+    props: dict[str, Any] = {
+        "instanceId": instance_id,
+        "firstTopic": parent,
+        "secondTopic": slash + levels,
+        "qos": qos,
+        "retain": retain,
+        "protocolVersion": protocol_version,
+    }
+    if client_id:
+        props["clientId"] = client_id
+    if user_properties:
+        props["userProperties"] = [{"key": key, "value": value} for key, value in user_properties]
+    if message_expiry_interval is not None:
+        props["messageExpiryInterval"] = message_expiry_interval
+    if content_type:
+        props["contentType"] = content_type
+    return {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": "acs:mqtt",
+        "type": "mqtt:Topic:SendMessage",
+        "subject": topic,
+        "time": _rfc3339(time_ms),
+        "mqbridgerule": rule,
+        "data": {"props": props, **_body(payload)},
+    }
+
+
+def rocketmq_event(*, rule: str, instance_id: str, message: StoredMessage) -> dict[str, Any]:
+    """Return the event of a RocketMQ message that was consumed."""
+    system, user = _split(message.properties)
+    return {
+        "specversion": "1.0",
+        "id": message.message_id,
+        "source": "acs:mq",
+        "type": "mq:Topic:SendMessage",
+        "subject": f"acs:mq::0:{instance_id}%{message.topic}",
+        "time": _rfc3339(message.born_timestamp_ms),
+        "mqbridgerule": rule,
+        "data": {
+            "instanceId": instance_id,
+            "topic": message.topic,
+            "systemProperties": system,
+            "userProperties": user,
+            **_body(message.body),
+        },
+    }
+
+
+def _split(properties: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    system = {name: value for name, value in properties.items() if name in RESERVED_PROPERTIES}
+    return system, {name: value for name, value in properties.items() if name not in RESERVED_PROPERTIES}
+
+
+def _body(data: bytes) -> dict[str, str]:
+    try:
+        return {"body": data.decode()}
+    except UnicodeDecodeError:
+        return {"body": base64.b64encode(data).decode(), "bodyEncoding": "base64"}
+
+
+def _rfc3339(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")

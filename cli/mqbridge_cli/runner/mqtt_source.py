@@ -1,0 +1,239 @@
+"""An outbound rule's source: one MQTT session of its own, acknowledged by hand after the batch is settled.
+
+QoS 1 whatever the publisher used, because paho acknowledges QoS 2 before the application has the message. The session is persistent,
+so what is published while the runner is away waits at the broker. Receive Maximum is the back-pressure: the broker stops sending
+while that many records are not acknowledged.
+"""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from mqbridge.mqtt import KEEP_ALIVE_S, address_of, new_client
+from mqbridge.rules import MqttInstance
+from mqbridge.telemetry import Counters, logger
+from mqbridge_cli.runner.events import mqtt_event
+from mqbridge_cli.runner.inbox import Inbox
+from mqbridge_cli.runner.lanes import Item
+from mqbridge_cli.runner.state import RuleState, State
+from rocketmq_remoting import random_message_id
+
+__all__ = ["MqttSource", "client_id_of"]
+
+MAX_CLIENT_ID_LENGTH = 64
+RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 4
+SESSION_TAKEN_OVER = 0x8E
+RETAIN_NOT_SENT = 2  # Retain Handling: a restart must not export old values again
+QOS0_PATIENCE_S = 5.0
+
+
+def client_id_of(instance: MqttInstance, flow: str, rule: str) -> str:
+    """Return the rule's client id: the same at every start, and no other rule's."""
+    client_id = f"{instance.client_id_prefix}{flow}-{rule}"
+    if len(client_id) <= MAX_CLIENT_ID_LENGTH:
+        return client_id
+    digest = hashlib.sha256(client_id.encode()).hexdigest()[:12]
+    return f"{client_id[: MAX_CLIENT_ID_LENGTH - 13]}-{digest}"
+
+
+class MqttSource:
+    """Subscribe to a parent topic and everything below it."""
+
+    def __init__(
+        self,
+        *,
+        instance: MqttInstance,
+        topic: str,
+        rule: str,
+        flow: str,
+        inbox: Inbox,
+        credit: int,
+        state: RuleState,
+        counters: Counters,
+    ) -> None:
+        self._instance = instance
+        self._filter = f"{topic}/#"  # matches the parent itself as well (MQTT 5, 4.7.1.2)
+        self._rule = rule
+        self._inbox = inbox
+        self._credit = credit
+        self._state = state
+        self._counters = counters
+        self._is_five = instance.protocol_level == 5
+        self._lock = threading.Lock()
+        self._unsettled: dict[int, Item] = {}  # by packet identifier
+        self._is_reading = True
+        self._client = new_client(
+            instance, client_id_of(instance, flow, rule), is_clean=False, manual_ack=True, reconnects=True
+        )
+        self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
+        self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
+
+    def start(self) -> None:
+        """Connect and go on connecting, in paho's thread."""
+        host, port = address_of(self._instance)
+        if self._is_five:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho does not annotate it
+            properties.SessionExpiryInterval = self._instance.session_expiry_s
+            properties.ReceiveMaximum = self._credit
+            self._client.connect_async(host, port, KEEP_ALIVE_S, clean_start=False, properties=properties)
+        else:
+            self._client.connect_async(host, port, KEEP_ALIVE_S)
+        self._client.loop_start()
+
+    def settle(self, items: Sequence[Item]) -> None:
+        """Acknowledge, in the order of arrival."""
+        with self._lock:
+            for item in items:
+                packet_id, qos = item.token
+                # After the session was lost the broker gives the same identifier to another message: that one is not ours to settle.
+                if qos > 0 and self._unsettled.get(packet_id) is item:
+                    del self._unsettled[packet_id]
+                    self._client.ack(packet_id, qos)
+
+    def refuse(self, item: Item) -> bool:
+        """Keep the record unacknowledged: MQTT has no other place for it. A QoS 0 message nobody keeps."""
+        return bool(item.token[1] == 0)
+
+    def stop_reading(self) -> None:
+        """Ignore what still arrives; it is not acknowledged, so the broker sends it to the next session."""
+        self._is_reading = False
+
+    def close(self) -> None:
+        """Disconnect after everything written is out."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    # paho's callbacks, all in its thread.
+
+    def _on_connect(
+        self, client: Client, userdata: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        del userdata, properties
+        if reason.is_failure:
+            self._state.change(State.RECONNECTING, f"the MQTT broker refused the connection: {reason}")
+            return
+        if not flags.session_present:
+            with self._lock:
+                # The broker forgot what it had sent: its identifiers start anew.
+                self._unsettled.clear()
+        if self._is_five:
+            options = SubscribeOptions(qos=self._instance.subscribe_qos, retainHandling=RETAIN_NOT_SENT)
+            client.subscribe(self._filter, options=options)
+        else:
+            client.subscribe(self._filter, qos=self._instance.subscribe_qos)
+
+    def _on_subscribe(
+        self, client: Client, userdata: Any, mid: int, reasons: list[ReasonCode], properties: Properties | None
+    ) -> None:
+        del client, userdata, mid, properties
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            self._state.change(State.STARTING_FAILED, f"the MQTT broker refused the subscription: {refused[0]}")
+        else:
+            self._state.change(State.RUNNING)
+
+    def _on_connect_fail(self, client: Client, userdata: Any) -> None:
+        del client, userdata
+        self._state.change(State.RECONNECTING, f"cannot connect to {self._instance.endpoint}")
+
+    def _on_disconnect(
+        self, client: Client, userdata: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        del userdata, flags, properties
+        if reason.value == SESSION_TAKEN_OVER:
+            # Two clients with one id would throw each other out for ever, each losing what the other was sent.
+            self._state.change(State.TAKEN_OVER, "another client connected with this rule's client id")
+            client.disconnect()
+        elif self._is_reading:
+            self._state.change(State.RECONNECTING, f"the MQTT connection was lost: {reason}")
+
+    def _on_message(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
+        del userdata
+        if not self._is_reading:
+            return
+        if message.retain and not self._is_five:
+            # Under 3.1.1 the broker cannot be told to keep retained messages: this is an old value, sent because we subscribed.
+            if message.qos > 0:
+                client.ack(message.mid, message.qos)
+            return
+        try:
+            item = self._item(message)
+        except UnicodeDecodeError:
+            logger().error("topic is not UTF-8", extra={"rule": self._rule})
+            client.ack(message.mid, message.qos)
+            return
+        if message.qos > 0:
+            with self._lock:
+                if message.dup and _is_same(self._unsettled.get(message.mid), item):
+                    return  # redelivered after a reconnect, and we still have it
+                self._unsettled[message.mid] = item
+        elif not self._inbox.wait_for_room(2 * self._credit, QOS0_PATIENCE_S):
+            self._counters.add("mqbridge_dropped_total", rule=self._rule, reason="qos0_overflow", intentional="false")
+            return
+        self._inbox.put(item)
+
+    def _item(self, message: MQTTMessage) -> Item:
+        now_ms = int(time.time() * 1000)
+        properties = message.properties
+        user_properties = tuple(getattr(properties, "UserProperty", ()))
+        client_id = self._client_id(message.topic, user_properties)
+        event = mqtt_event(
+            rule=self._rule,
+            event_id=self._message_id(message, user_properties) or random_message_id(now_ms),
+            time_ms=now_ms,
+            instance_id=self._instance.instance_id,
+            topic=message.topic,
+            payload=bytes(message.payload),
+            qos=message.qos,
+            retain=message.retain,
+            protocol_version=self._instance.protocol_level,
+            client_id=client_id,
+            user_properties=user_properties,
+            message_expiry_interval=getattr(properties, "MessageExpiryInterval", None),
+            content_type=getattr(properties, "ContentType", None),
+        )
+        return Item(event=event, lane=client_id or message.topic, token=(message.mid, message.qos))
+
+    def _client_id(self, topic: str, user_properties: Sequence[tuple[str, str]]) -> str:
+        where = self._instance.client_id_from
+        if where is None:
+            return ""
+        if where.user_property is not None:
+            return next((value for name, value in user_properties if name == where.user_property), "")
+        levels = topic.split("/")
+        level = where.topic_level or 0
+        return levels[level - 1] if level <= len(levels) else ""
+
+    def _message_id(self, message: MQTTMessage, user_properties: Sequence[tuple[str, str]]) -> str:
+        where = self._instance.message_id_from
+        if where is None:
+            return ""
+        if where.user_property is not None:
+            return next((value for name, value in user_properties if name == where.user_property), "")
+        try:
+            found: Any = json.loads(message.payload)
+            for name in str(where.json_path).split(".")[1:]:
+                found = found[name]
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            return ""
+        return found if isinstance(found, str) else json.dumps(found) if isinstance(found, int | float) else ""
+
+
+def _is_same(known: Item | None, item: Item) -> bool:
+    if known is None:
+        return False
+    ours, new = known.event, item.event
+    return bool(ours["subject"] == new["subject"] and ours["data"]["body"] == new["data"]["body"])

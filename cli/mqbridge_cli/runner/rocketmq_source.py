@@ -1,0 +1,116 @@
+"""An inbound rule's source: a member of the rule's consumer group, in a thread of its own, so that heartbeats go on while a batch is
+under way. Offsets are committed only for what is settled.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+
+from mqbridge.rocketmq import open_client
+from mqbridge.rules import InboundRule, RocketMQInstance
+from mqbridge_cli.runner.events import rocketmq_event
+from mqbridge_cli.runner.inbox import Inbox
+from mqbridge_cli.runner.lanes import Item
+from mqbridge_cli.runner.state import RuleState, State
+from rocketmq_remoting import Consumer, RocketMQError, RouteNotFound, StartFrom, StoredMessage
+
+__all__ = ["RocketMQSource"]
+
+IDLE_POLL_S = 0.5
+BUSY_POLL_S = 0.02  # settled records wait for the next poll to be noted, and make room for more
+TO_DEAD_LETTERS = -1  # the delay level that sends a message back straight to %DLQ%group
+
+
+class RocketMQSource:
+    """Consume an inbound rule's topic."""
+
+    def __init__(
+        self, *, instance: RocketMQInstance, rule: InboundRule, inbox: Inbox, credit: int, state: RuleState
+    ) -> None:
+        self._instance = instance
+        self._rule = rule
+        self._inbox = inbox
+        self._state = state
+        self._settled: deque[StoredMessage] = deque()
+        self._refused: deque[StoredMessage] = deque()
+        self._is_reading = True
+        self._is_closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"source-{rule.rule_id}", daemon=True)
+        self._consumer = Consumer(
+            open_client(instance),
+            group=rule.consumer_group,
+            topic=rule.source.topic,
+            start_from=_start_from(rule.source.start_from),
+            max_unsettled=credit,
+        )
+
+    def start(self) -> None:
+        """Join the group, and go on trying."""
+        self._thread.start()
+
+    def settle(self, items: Sequence[Item]) -> None:
+        """Have the offsets committed by the source's thread."""
+        self._settled.extend(item.token for item in items)
+
+    def refuse(self, item: Item) -> bool:
+        """Send the message to the group's own dead-letter topic, %DLQ%group; until the broker has it, it stays uncommitted."""
+        self._refused.append(item.token)
+        return True
+
+    def stop_reading(self) -> None:
+        """Take no more messages; offsets are still committed."""
+        self._is_reading = False
+
+    def close(self) -> None:
+        """Commit, leave the group and disconnect."""
+        self._is_closing.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._is_closing.is_set():
+            messages = self._consumer.poll(BUSY_POLL_S if self._consumer.unsettled_count else IDLE_POLL_S)
+            self._show(self._consumer.problem)
+            if self._is_reading:
+                for message in messages:
+                    self._inbox.put(self._item(message))
+            self._note_settled()
+        self._note_settled()
+        self._consumer.close()
+
+    def _item(self, message: StoredMessage) -> Item:
+        event = rocketmq_event(rule=self._rule.rule_id, instance_id=self._instance.instance_id, message=message)
+        # What goes to one MQTT topic keeps its order.
+        return Item(event=event, lane=message.properties.get("mqttSecondTopic", ""), token=message)
+
+    def _note_settled(self) -> None:
+        settled = [self._settled.popleft() for _ in range(len(self._settled))]
+        self._consumer.settle(settled)
+        for _ in range(len(self._refused)):
+            message = self._refused.popleft()
+            try:
+                self._consumer.send_back(message, delay_level=TO_DEAD_LETTERS)
+            except RocketMQError as error:
+                self._refused.append(message)
+                self._show(error)
+                return
+            self._consumer.settle([message])
+
+    def _show(self, problem: RocketMQError | None) -> None:
+        if not self._is_reading:
+            return
+        if problem is None:
+            self._state.change(State.RUNNING)
+        elif isinstance(problem, RouteNotFound) and self._state.snapshot.last_ok is None:
+            self._state.change(State.STARTING_FAILED, str(problem))
+        else:
+            self._state.change(State.RECONNECTING, str(problem))
+
+
+def _start_from(text: str) -> StartFrom:
+    if text == "LAST":
+        return StartFrom.last()
+    if text == "FIRST":
+        return StartFrom.first()
+    return StartFrom.at(int(datetime.fromisoformat(text).timestamp() * 1000))

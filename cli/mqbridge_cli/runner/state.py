@@ -1,0 +1,64 @@
+"""What a rule's source or worker is doing, in the words that logs, /readyz and metrics share."""
+
+import threading
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+from mqbridge.telemetry import logger
+
+__all__ = ["RuleState", "State"]
+
+
+class State(Enum):
+    STARTING = "STARTING"
+    STARTING_FAILED = "STARTING_FAILED"  # a topic is missing, or a subscription was refused: nothing is consumed
+    RUNNING = "RUNNING"
+    RECONNECTING = "RECONNECTING"
+    TAKEN_OVER = "TAKEN_OVER"  # another client uses our client id; this one stays away
+    DRAINING = "DRAINING"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A rule's state at one moment; times are Unix seconds."""
+
+    state: State
+    since: float
+    detail: str
+    last_ok: float | None
+
+
+class RuleState:
+    """The state of one rule. Changes are logged once, when they happen."""
+
+    def __init__(self, rule: str) -> None:
+        self.rule = rule
+        self.reconnects = 0
+        self._lock = threading.Lock()
+        self._snapshot = Snapshot(State.STARTING, time.time(), "", None)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The current state."""
+        return self._snapshot
+
+    def change(self, state: State, detail: str = "") -> None:
+        """Enter `state`; entering it again changes nothing and is not logged again."""
+        with self._lock:
+            before = self._snapshot
+            now = time.time()
+            last_ok = now if state is State.RUNNING else before.last_ok
+            if before.state is state:
+                self._snapshot = Snapshot(state, before.since, detail or before.detail, last_ok)
+                return
+            self._snapshot = Snapshot(state, now, detail, last_ok)
+            if state is State.RUNNING and before.state is State.RECONNECTING:
+                self.reconnects += 1
+        is_bad = state in (State.RECONNECTING, State.STARTING_FAILED, State.TAKEN_OVER)
+        say = logger().warning if is_bad else logger().info
+        say(
+            "rule state changed",
+            extra={"rule": self.rule, "state": state.value, "was": before.state.value, "detail": detail},
+        )
