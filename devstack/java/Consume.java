@@ -23,7 +23,16 @@ public final class Consume {
     private static final int MAX_PER_PULL = 32;
     private static final long IDLE_MS = 10;
 
-    public static void main(String[] args) throws Exception {
+    public static void main(String[] args) {
+        try {
+            consume(args);
+        } catch (Throwable error) {
+            error.printStackTrace();
+            Runtime.getRuntime().halt(1); // the client's threads would keep the process alive
+        }
+    }
+
+    private static void consume(String[] args) throws Exception {
         String topic = args[1];
         long expected = Long.parseLong(args[2]);
         long start = System.nanoTime();
@@ -80,7 +89,9 @@ public final class Consume {
         fields.put("tags", message.getTags());
         fields.put("keys", message.getKeys());
         fields.put("bornTimestamp", message.getBornTimestamp());
-        fields.put("body_base64", Base64.getEncoder().encodeToString(message.getBody()));
+        // The Java client decodes an empty body as null.
+        byte[] body = message.getBody() == null ? new byte[0] : message.getBody();
+        fields.put("body_base64", Base64.getEncoder().encodeToString(body));
         fields.put("properties", properties);
         return JSON.toJSONString(fields, SerializerFeature.WriteMapNullValue, SerializerFeature.BrowserCompatible);
     }

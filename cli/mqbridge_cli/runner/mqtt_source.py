@@ -32,6 +32,11 @@ __all__ = ["MqttSource", "client_id_of"]
 MAX_CLIENT_ID_LENGTH = 64
 RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 4
 SESSION_TAKEN_OVER = 0x8E
+# Some brokers (mosquitto 2.0, and all under 3.1.1) end the older of two sessions with one client id without a word. So many connections
+# in a row that each lived so shortly look like it: then this client comes back more and more rarely, until one lasts.
+SHORT_LIVED_S, SHORT_LIVED_IN_A_ROW = 10.0, 4
+STAY_AWAY_MAX_S = 600
+SETTLE_TIMEOUT_S = 3.0
 RETAIN_NOT_SENT = 2  # Retain Handling: a restart must not export old values again
 QOS0_PATIENCE_S = 5.0
 
@@ -71,6 +76,9 @@ class MqttSource:
         self._lock = threading.Lock()
         self._unsettled: dict[int, Item] = {}  # by packet identifier
         self._is_reading = True
+        self._subscribed = threading.Event()
+        self._running_since = 0.0
+        self._short_lived = 0
         self._client = new_client(
             instance, client_id_of(instance, flow, rule), is_clean=False, manual_ack=True, reconnects=True
         )
@@ -112,7 +120,15 @@ class MqttSource:
         self._is_reading = False
 
     def close(self) -> None:
-        """Disconnect after everything written is out."""
+        """Disconnect, once the broker has taken every acknowledgement.
+
+        Closing a socket with unread data resets the connection, and what was written last is lost with it. A broker serves packets in
+        order: the answer to another SUBSCRIBE says that it has read what we wrote before.
+        """
+        if self._client.is_connected():
+            self._subscribed.clear()
+            self._subscribe()
+            self._subscribed.wait(SETTLE_TIMEOUT_S)
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -121,7 +137,7 @@ class MqttSource:
     def _on_connect(
         self, client: Client, userdata: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
-        del userdata, properties
+        del client, userdata, properties
         if reason.is_failure:
             self._state.change(State.RECONNECTING, f"the MQTT broker refused the connection: {reason}")
             return
@@ -129,11 +145,7 @@ class MqttSource:
             with self._lock:
                 # The broker forgot what it had sent: its identifiers start anew.
                 self._unsettled.clear()
-        if self._is_five:
-            options = SubscribeOptions(qos=self._instance.subscribe_qos, retainHandling=RETAIN_NOT_SENT)
-            client.subscribe(self._filter, options=options)
-        else:
-            client.subscribe(self._filter, qos=self._instance.subscribe_qos)
+        self._subscribe()
 
     def _on_subscribe(
         self, client: Client, userdata: Any, mid: int, reasons: list[ReasonCode], properties: Properties | None
@@ -142,8 +154,10 @@ class MqttSource:
         refused = [str(reason) for reason in reasons if reason.is_failure]
         if refused:
             self._state.change(State.STARTING_FAILED, f"the MQTT broker refused the subscription: {refused[0]}")
-        else:
+        elif self._is_reading:
+            self._running_since = time.monotonic()
             self._state.change(State.RUNNING)
+        self._subscribed.set()
 
     def _on_connect_fail(self, client: Client, userdata: Any) -> None:
         del client, userdata
@@ -158,7 +172,29 @@ class MqttSource:
             self._state.change(State.TAKEN_OVER, "another client connected with this rule's client id")
             client.disconnect()
         elif self._is_reading:
+            self._come_back(client, str(reason))
+
+    def _come_back(self, client: Client, reason: str) -> None:
+        lived_s = time.monotonic() - self._running_since
+        self._short_lived = self._short_lived + 1 if lived_s < SHORT_LIVED_S else 0
+        if self._short_lived < SHORT_LIVED_IN_A_ROW:
+            client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
             self._state.change(State.RECONNECTING, f"the MQTT connection was lost: {reason}")
+            return
+        delay_s = min(STAY_AWAY_MAX_S, RECONNECT_MAX_S * 2 ** (self._short_lived - SHORT_LIVED_IN_A_ROW))
+        client.reconnect_delay_set(delay_s, delay_s)
+        self._state.change(
+            State.TAKEN_OVER,
+            f"{self._short_lived} connections in a row ended within {SHORT_LIVED_S:g} s: "
+            f"does another client use this rule's client id? Trying again in {delay_s} s",
+        )
+
+    def _subscribe(self) -> None:
+        if self._is_five:
+            options = SubscribeOptions(qos=self._instance.subscribe_qos, retainHandling=RETAIN_NOT_SENT)
+            self._client.subscribe(self._filter, options=options)
+        else:
+            self._client.subscribe(self._filter, qos=self._instance.subscribe_qos)
 
     def _on_message(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
         del userdata
