@@ -10,7 +10,7 @@ from mqbridge.flows import Flow, inbound, outbound
 from mqbridge.outcomes import Reject
 from mqbridge.rendering import render_plan
 from mqbridge.rules import InvalidRules, RulesError, load
-from mqbridge_cli import validate
+from mqbridge_cli.validate import print_faults
 
 __all__ = ["run"]
 
@@ -21,8 +21,8 @@ def run(flow: str, rules_path: str, event_paths: list[str]) -> int:
     """Plan the events and print a line per record and rule; return 0 planned, 1 something was rejected, 2 unreadable."""
     try:
         rules = load(rules_path)
-    except InvalidRules:
-        validate.run(rules_path, "text")
+    except InvalidRules as error:
+        print_faults(rules_path, error.faults, sys.stderr)
         return 2
     except RulesError as error:
         print(error, file=sys.stderr)

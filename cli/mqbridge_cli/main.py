@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "dry-run":
             from mqbridge_cli import dry_run
 
-            return dry_run.run(options.flow, options.rules, options.events)
+            return dry_run.run(options.flow, options.rules, options.events or ["-"])
         from mqbridge_cli.runner import command
 
         return command.run(options.rules, options.listen)
@@ -53,15 +53,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 planned, 1 something was rejected, 2 unreadable.  "
         "example: mqbridge dry-run outbound --rules config/rules.yaml event.json",
     )
-    dry_run.add_argument("flow", choices=["inbound", "outbound"], help="which handler would get the events")
-    dry_run.add_argument("--rules", required=True, metavar="RULES", help="a .yaml, .json or .toml file")
-    dry_run.add_argument(
-        "events",
-        nargs="*",
-        default=["-"],
-        metavar="EVENT",
-        help="files with one event each; - reads one per line (default)",
-    )
+    # A parser per flow, because argparse takes "FLOW --rules RULES EVENT" for a FLOW without events.
+    flows = dry_run.add_subparsers(dest="flow", required=True, metavar="FLOW")
+    for flow, what in (("inbound", "RocketMQ to MQTT"), ("outbound", "MQTT to RocketMQ")):
+        of_flow = flows.add_parser(flow, help=what, description=f"Plan events by the {flow} rules.")
+        of_flow.add_argument("--rules", required=True, metavar="RULES", help="a .yaml, .json or .toml file")
+        of_flow.add_argument(
+            "events", nargs="*", metavar="EVENT", help="files with one event each; - (default) reads one per line"
+        )
 
     run = commands.add_parser(
         "run",

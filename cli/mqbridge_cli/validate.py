@@ -2,11 +2,12 @@
 
 import json
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TextIO
 
 from mqbridge.rules import Fault, InvalidRules, UnreadableRules, format_path, load
 
-__all__ = ["run"]
+__all__ = ["print_faults", "run"]
 
 FORMAT_VERSION = "1.0"
 
@@ -24,23 +25,24 @@ def run(path: str, output: str) -> int:
         if output == "json":
             _print_json(path, error.faults)
         else:
-            _print_text(path, error.faults)
+            print_faults(path, error.faults)
             print(f"{path}: {len(error.faults)} fault{'s' if len(error.faults) > 1 else ''}", file=sys.stderr)
         return 1
     if output == "json":
         _print_json(path, list(rules.notices))
     else:
-        _print_text(path, list(rules.notices))
+        print_faults(path, rules.notices)
         counts = f"{len(rules.outbound)} outbound, {len(rules.inbound)} inbound, {len(rules.status)} status rules, "
         print(f"{path}: valid: {counts}{len(rules.streamings)} tasks", file=sys.stderr)
     return 0
 
 
-def _print_text(path: str, faults: list[Fault]) -> None:
+def print_faults(path: str, faults: Sequence[Fault], file: TextIO | None = None) -> None:
+    """Print a line per fault, to standard output unless `file` says otherwise, and a line of help where there is one."""
     for fault in faults:
-        print(fault.text(path))
+        print(fault.text(path), file=file)
         if fault.help:
-            print(f"  help: {fault.help}")
+            print(f"  help: {fault.help}", file=file)
 
 
 def _print_json(path: str, faults: list[Fault], unreadable: str | None = None) -> None:

@@ -7,10 +7,10 @@ import time
 
 from mqbridge.rules import InboundRule, InvalidRules, OutboundRule, Rules, RulesError, load
 from mqbridge.telemetry import Counters, logger
-from mqbridge_cli import validate
 from mqbridge_cli.runner.health import HealthServer
 from mqbridge_cli.runner.metrics import registry_of
 from mqbridge_cli.runner.rule_runner import DRAIN_TIMEOUT_S, RuleRunner
+from mqbridge_cli.validate import print_faults
 
 __all__ = ["run"]
 
@@ -19,8 +19,8 @@ def run(rules_path: str, listen: str) -> int:
     """Run the rules at `rules_path` until SIGTERM or SIGINT; return 0 after draining, 2 if they cannot be run."""
     try:
         rules = load(rules_path)
-    except InvalidRules:
-        validate.run(rules_path, "text")
+    except InvalidRules as error:
+        print_faults(rules_path, error.faults, sys.stderr)
         return 2
     except RulesError as error:
         print(error, file=sys.stderr)
