@@ -22,7 +22,7 @@ from .errors import (
     TransportError,
 )
 from .ids import derived_message_id, random_message_id
-from .messages import RESERVED_PROPERTIES, Message, StoredMessage, check_message
+from .messages import RESERVED_PROPERTIES, Message, StoredMessage, check_message, encode_batch_item
 from .names import check_group, check_topic
 from .producer import Producer, SendOutcome
 from .route import MessageQueue
@@ -55,5 +55,6 @@ __all__ = [
     "check_message",
     "check_topic",
     "derived_message_id",
+    "encode_batch_item",
     "random_message_id",
 ]

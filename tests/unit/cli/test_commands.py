@@ -1,0 +1,98 @@
+"""mqbridge validate and dry-run: output, exit codes, and that the README shows them as they are."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from mqbridge_cli.main import main
+
+ROOT = Path(__file__).parents[3]
+DEMO = str(ROOT / "examples/demo/rules.yaml")
+
+
+@pytest.fixture(autouse=True)
+def _in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def test_valid_document_exits_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", DEMO]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_readme_shows_what_validate_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "examples/faulty.yaml"]) == 1
+    assert capsys.readouterr().out in (ROOT / "README.md").read_text()
+
+
+def test_readme_shows_what_dry_run_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dry-run", "inbound", "--rules", "examples/demo/rules.yaml", "examples/command.json"]) == 0
+    assert capsys.readouterr().out in (ROOT / "README.md").read_text()
+
+
+def test_json_format_has_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--format", "json", "examples/faulty.yaml"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["format_version"] == "1.0"
+    assert [(fault["code"], fault["path"], fault["line"]) for fault in document["faults"]] == [
+        ("MB105", "Instances.Mqtt[0].Password", 7),
+        ("MB102", "OutboundRules[0].Source", 11),
+        ("MB101", "OutboundRules[0].Sorce", 12),
+    ]
+
+
+@pytest.mark.parametrize("command", [["validate"], ["dry-run", "outbound", "--rules"], ["run", "--rules"]])
+def test_unreadable_document_exits_2(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "nowhere.yaml"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "nowhere.yaml: cannot be read: No such file or directory" in captured.err
+
+
+@pytest.mark.parametrize("command", [["dry-run", "outbound", "--rules"], ["run", "--rules"]])
+def test_faulty_document_runs_nothing(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "examples/faulty.yaml"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "MB105 Instances.Mqtt[0].Password" in captured.err
+    assert "hunter2" not in captured.err
+
+
+def test_dry_run_reads_one_event_per_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    event = json.dumps(json.loads((ROOT / "examples/command.json").read_text()))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{event}\n\n{event}\n"))
+    assert main(["dry-run", "inbound", "--rules", DEMO]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["event"], line["outcome"]) for line in lines] == [(0, "send"), (1, "send")]
+
+
+def test_dry_run_exits_1_when_a_record_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dry-run", "outbound", "--rules", DEMO, "tests/events/outbound-sqs.json"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["outcome"] for line in lines] == ["send", "reject"]
+    assert "payload_b64: expected Base64 text" in lines[1]["reason"]
+
+
+def test_dry_run_goes_on_after_an_unreadable_event_and_exits_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = json.dumps(json.loads((ROOT / "examples/command.json").read_text()))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"not JSON\n{event}\n"))
+    assert main(["dry-run", "inbound", "--rules", DEMO, "-"]) == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["event"] == 1
+    assert "event 0" in captured.err
+
+
+def test_dry_run_of_a_missing_event_file_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dry-run", "inbound", "--rules", DEMO, "nowhere.json"]) == 2
+    assert "nowhere.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["dry-run", "sideways", "--rules", DEMO], ["validate"]])
+def test_bad_usage_exits_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2

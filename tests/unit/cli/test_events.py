@@ -1,0 +1,96 @@
+"""The runner's events: what a handler reads from them is what the source gave."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mqbridge import triggers
+from mqbridge.messages import MqttMessage, RocketMQMessage
+from mqbridge_cli.runner.events import mqtt_event, rocketmq_event
+from rocketmq_remoting import StoredMessage
+
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_level = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0+#"), min_size=1, max_size=8)
+
+
+@given(
+    topic=st.lists(_level, min_size=1, max_size=4).map("/".join),
+    payload=st.binary(max_size=40),
+    qos=st.integers(0, 2),
+    retain=st.booleans(),
+    version=st.sampled_from([4, 5]),
+    client_id=_text,
+    user_properties=st.lists(st.tuples(_text, _text), max_size=3),
+    expiry=st.none() | st.integers(0, 0xFFFFFFFF),
+    content_type=_text,
+    time_ms=st.integers(0, 4_000_000_000_000),
+)
+def test_mqtt_message_survives_the_event(
+    topic: str,
+    payload: bytes,
+    qos: int,
+    retain: bool,
+    version: int,
+    client_id: str,
+    user_properties: list[tuple[str, str]],
+    expiry: int | None,
+    content_type: str,
+    time_ms: int,
+) -> None:
+    event = mqtt_event(
+        rule="r",
+        event_id="e",
+        time_ms=time_ms,
+        instance_id="i",
+        topic=topic,
+        payload=payload,
+        qos=qos,
+        retain=retain,
+        protocol_version=version,
+        client_id=client_id,
+        user_properties=user_properties,
+        message_expiry_interval=expiry,
+        content_type=content_type,
+    )
+    batch = triggers.read([event])
+    assert batch.only_rule == "r"
+    assert batch.records[0].message == MqttMessage(
+        instance_id="i",
+        topic=topic,
+        payload=payload,
+        qos=qos,
+        retain=retain,
+        message_id="e",
+        time_ms=time_ms,
+        client_id=client_id,
+        protocol_version=version,
+        user_properties=tuple(user_properties),
+        message_expiry_interval=expiry,
+        content_type=content_type,
+    )
+
+
+@given(body=st.binary(max_size=40), value=_text)
+def test_rocketmq_message_survives_the_event(body: bytes, value: str) -> None:
+    stored = StoredMessage(
+        topic="t",
+        queue_id=0,
+        queue_offset=1,
+        physical_offset=2,
+        body=body,
+        properties={"UNIQ_KEY": "A" * 32, "TAGS": "tag", "KEYS": "k1 k2", "CLUSTER": "c", "mine": value},
+        born_timestamp_ms=1_767_225_600_123,
+        store_timestamp_ms=0,
+        reconsume_times=0,
+    )
+    event = rocketmq_event(rule="r", instance_id="i", message=stored)
+    message = triggers.read([event]).records[0].message
+    assert message == RocketMQMessage(
+        instance_id="i",
+        topic="t",
+        body=body,
+        message_id="A" * 32,
+        tags="tag",
+        keys="k1 k2",
+        properties={"mine": value},
+        time_ms=1_767_225_600_123,
+    )

@@ -1,0 +1,99 @@
+"""A worker: what the handler says about a record decides what the source is told."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mqbridge.handler import Bridge
+from mqbridge.rules import BatchWindow, load
+from mqbridge.testing import Captured
+from mqbridge_cli.runner.inbox import Inbox
+from mqbridge_cli.runner.lanes import Item
+from mqbridge_cli.runner.worker import Worker
+
+RULES = load({"Instances": {}})
+
+
+class _Source:
+    """Remembers what it is told."""
+
+    def __init__(self, *, keeps_refused: bool) -> None:
+        self.settled: list[int] = []
+        self.refused: list[int] = []
+        self._keeps_refused = keeps_refused
+
+    def start(self) -> None: ...
+
+    def settle(self, items: Sequence[Item]) -> None:
+        self.settled += [item.token for item in items]
+
+    def refuse(self, item: Item) -> bool:
+        self.refused.append(item.token)
+        return self._keeps_refused
+
+    def stop_reading(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _run(source: _Source, responses: list[Any], count: int = 3) -> tuple[Inbox, Worker, list[list[dict[str, Any]]]]:
+    inbox = Inbox(BatchWindow(count=10), credit=100)
+    calls: list[list[dict[str, Any]]] = []
+
+    def handler(event: Any, context: Any) -> Any:
+        del context
+        calls.append([dict(each) for each in event])
+        response = responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return response
+
+    worker = Worker("r", source, inbox, handler, Bridge(RULES, Captured()))
+    for number in range(count):
+        inbox.put(Item(event={"id": str(number)}, lane=str(number), token=number))
+    inbox.drain()
+    worker.start()
+    assert worker.join(5)
+    return inbox, worker, calls
+
+
+def test_delivered_records_are_settled() -> None:
+    source = _Source(keeps_refused=True)
+    inbox, worker, _ = _run(source, [{"batchItemFailures": []}])
+    assert source.settled == [0, 1, 2]
+    assert inbox.unsettled == 0
+    assert worker.parked == 0
+
+
+def test_failed_record_is_tried_again_with_its_attempt_counted_and_its_neighbours_are_settled() -> None:
+    source = _Source(keeps_refused=True)
+    failure = {"itemIdentifier": "1", "reason": "broker_busy", "detail": "", "retryAfter": 0.0}
+    inbox, _, calls = _run(source, [{"batchItemFailures": [failure]}, {"batchItemFailures": []}])
+    assert source.settled == [0, 2, 1]
+    assert [[(each["id"], each["mqbridgeattempt"]) for each in call] for call in calls] == [
+        [("0", 1), ("1", 1), ("2", 1)],
+        [("1", 2)],
+    ]
+    assert inbox.unsettled == 0
+
+
+def test_rejected_record_is_refused_to_the_source() -> None:
+    source = _Source(keeps_refused=True)
+    inbox, worker, _ = _run(source, [{"batchItemFailures": [{"itemIdentifier": "1", "reason": "x", "detail": ""}]}])
+    assert (source.settled, source.refused) == ([0, 2], [1])
+    assert (inbox.unsettled, worker.parked) == (0, 0)
+
+
+def test_rejected_record_that_the_source_cannot_keep_elsewhere_is_parked() -> None:
+    source = _Source(keeps_refused=False)
+    inbox, worker, _ = _run(source, [{"batchItemFailures": [{"itemIdentifier": "1", "reason": "x", "detail": ""}]}])
+    assert source.settled == [0, 2]
+    assert (inbox.unsettled, worker.parked) == (1, 1)
+
+
+def test_handler_that_raises_loses_nothing() -> None:
+    """Everything of the batch waits for another try; nothing is settled."""
+    source = _Source(keeps_refused=True)
+    inbox, _, calls = _run(source, [RuntimeError("defect")])
+    assert len(calls) == 1
+    assert source.settled == []
+    assert inbox.unsettled == 3
