@@ -90,7 +90,7 @@ class Producer:
                 outcomes.append(SendOutcome(error=error))
         self._round(pending, deadline, fresh_routes=False)
         again = _worth_another_try(pending)
-        if again:
+        if again and time.monotonic() < deadline:
             self._round(again, deadline, fresh_routes=True)
         for outgoing in pending:
             outcomes[outgoing.at] = outgoing.outcome
@@ -236,7 +236,9 @@ def _settle(queue: MessageQueue, batch: list[_Outgoing], answer: Frame | RocketM
 def _fail(batch: list[_Outgoing], error: RocketMQError) -> None:
     outcome = SendOutcome(error=error)
     for out in batch:
-        out.outcome = outcome
+        # What may be stored stays so, however the second try fails.
+        if not isinstance(out.outcome.error, OutcomeUnknown):
+            out.outcome = outcome
 
 
 def _worth_another_try(pending: list[_Outgoing]) -> list[_Outgoing]:
