@@ -19,12 +19,15 @@ from .frames import Frame, FrameDecoder
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Connection", "exchange", "require", "wait"]
+__all__ = ["Connection", "Request", "exchange", "require", "wait"]
 
 # Brokers and name servers close a channel after 120 s without traffic. A process that was frozen (a function between two
 # invocations, SIGSTOP) does not see it, and a request written to such a socket is lost: after half that time we dial again.
 IDLE_LIMIT_S = 60.0
 _READ_BYTES = 256 * 1024
+
+# What `exchange` sends: where to, request code, fields, body.
+Request = tuple["Connection", int, Mapping[str, str], bytes]
 
 
 class Connection:
@@ -215,9 +218,7 @@ def wait(connections: Collection[Connection], done: Callable[[], bool], deadline
             live[descriptor].advance()
 
 
-def exchange(
-    requests: Iterable[tuple[Connection, int, Mapping[str, str], bytes]], deadline: float
-) -> list[Frame | RocketMQError]:
+def exchange(requests: Iterable[Request], deadline: float) -> list[Frame | RocketMQError]:
     """Send every (connection, code, fields, body), all in flight at once, and return the answers in the same order.
 
     What failed is returned, not raised: `ConnectFailed`, `OutcomeUnknown` or `ProtocolError`.

@@ -9,7 +9,7 @@ from functools import partial
 
 from .client import Client
 from .codes import RequestCode, ResponseCode, refusal
-from .connection import Connection, exchange, require, wait
+from .connection import Connection, Request, exchange, require, wait
 from .errors import ConnectFailed, ProtocolError, RocketMQError, RouteNotFound
 from .frames import Frame
 from .messages import StoredMessage, decode_stored
@@ -169,7 +169,9 @@ class Consumer:
             }
         ).encode()
         addresses = self._client.route(self._topic, deadline).addresses.values()
-        requests = [(self._client.connection(address), RequestCode.HEART_BEAT, {}, body) for address in addresses]
+        requests: list[Request] = [
+            (self._client.connection(address), RequestCode.HEART_BEAT, {}, body) for address in addresses
+        ]
         # A broker that is down must not keep the others from hearing of us.
         answers = exchange(requests, deadline)
         if not any(isinstance(answer, Frame) for answer in answers):
@@ -221,7 +223,7 @@ class Consumer:
                 pull.connection.abandon(pull.opaque)
 
     def _commit(self, deadline: float) -> None:
-        requests: list[tuple[Connection, RequestCode, dict[str, str], bytes]] = []
+        requests: list[Request] = []
         due: list[tuple[QueueProgress, int]] = []
         for queue, progress in self._progress.items():
             offset = progress.committable
