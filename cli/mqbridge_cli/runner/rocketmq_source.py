@@ -113,4 +113,4 @@ def _start_from(text: str) -> StartFrom:
         return StartFrom.last()
     if text == "FIRST":
         return StartFrom.first()
-    return StartFrom.at(int(datetime.fromisoformat(text).timestamp() * 1000))
+    return StartFrom.at(int(datetime.fromisoformat(text.upper()).timestamp() * 1000))

@@ -1,6 +1,7 @@
 """One rule's worker: batches from its inbox to its handler, and what the handler says back to the source."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +69,7 @@ class Worker:
             if failure is None:
                 done.append(item)
             elif "retryAfter" in failure:
+                item.event.setdefault("mqbridgefirstattempt", int(time.time() * 1000))
                 item.attempt += 1
                 again.append((item, failure["retryAfter"]))
             elif self._source.refuse(item):

@@ -15,7 +15,7 @@ from mqbridge import triggers
 from mqbridge.delivery import Delivery, OpenSinks, Sinks, settled_records
 from mqbridge.flows import Flow
 from mqbridge.rules import Rules, load
-from mqbridge.telemetry import Counters, report
+from mqbridge.telemetry import Counters, logger, report
 
 __all__ = ["Bridge", "handle", "using"]
 
@@ -46,7 +46,8 @@ class Bridge:
         self.counters.add("mqbridge_events_received_total", len(batch.records), flow=name, trigger=batch.trigger.name)
         plan = flow(batch.records, self.rules, batch.only_rule)
         settlements = self._delivery.carry_out(plan, time.monotonic() + _time_left_s(context))
-        report(self.counters, name, settlements)
+        totals = report(self.counters, name, settlements)
+        logger().debug("handled", extra={"function": name, "trigger": batch.trigger.name, **totals})
         return batch.trigger.respond(settled_records(settlements))
 
 

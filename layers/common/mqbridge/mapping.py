@@ -35,6 +35,8 @@ MAX_EXPIRY_S = 0xFFFFFFFF  # MQTT 5's own range; the mapping's table says 65,535
 MQTT_5 = 5
 
 _HEX = frozenset("0123456789abcdefABCDEF")
+# json.dumps with these options would make an encoder for every message.
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _DECIMAL = re.compile("[0-9]{1,10}")
 
 
@@ -185,8 +187,7 @@ def _parse_user_properties(text: str) -> tuple[tuple[str, str], ...] | Reject:
 
 def _user_properties_text(user_properties: tuple[tuple[str, str], ...]) -> str:
     # The bridge's own mark says nothing to a consumer once it did not fit.
-    pairs = [{"key": name, "value": value} for name, value in user_properties if name != ORIGIN]
-    return json.dumps(pairs, ensure_ascii=False, separators=(",", ":"))
+    return _to_json([{"key": name, "value": value} for name, value in user_properties if name != ORIGIN])
 
 
 def _too_large(text: str) -> Reject:

@@ -46,11 +46,13 @@ class RocketMQMessage(Message):
 class Record:
     """One element of an invocation's batch.
 
-    `id` is what the platform wants back if the record fails; `attempt` counts deliveries from 1; `event` is the element as it was
-    received, which is what a dead-letter queue gets. A record that could not be read carries the `Reject` instead of a message.
+    `id` is what the platform wants back if the record fails; `attempt` counts deliveries from 1, `first_attempt_ms` is when the first
+    was, 0 if unknown; `event` is the element as it was received, which is what a dead-letter queue gets.
+    A record that could not be read carries the `Reject` instead of a message.
     """
 
     id: str
     attempt: int
+    first_attempt_ms: int = 0
     message: MqttMessage | RocketMQMessage | Reject
     event: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .messages import MqttMessage, RocketMQMessage
+    from .messages import MqttMessage, Record, RocketMQMessage
+    from .rules import Rule
 
-__all__ = ["DeadLettered", "Delivered", "Discarded", "Drop", "Failed", "Plan", "Reject", "Send", "Settled"]
+__all__ = ["DeadLettered", "Delivered", "Discarded", "Drop", "Failed", "Plan", "Planned", "Reject", "Send", "Settled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +73,15 @@ class Discarded:
 
 
 Plan = Send | Drop | Reject
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What `rule` makes of `record`; rule is None where no rule wanted the record, or it could not be read."""
+
+    record: "Record"
+    rule: "Rule | None"
+    outcome: Plan
+
+
 Settled = Delivered | Drop | Reject | Failed | DeadLettered | Discarded

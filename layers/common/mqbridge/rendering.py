@@ -3,9 +3,8 @@
 import base64
 from typing import Any
 
-from mqbridge.flows import Planned
 from mqbridge.messages import MqttMessage, RocketMQMessage
-from mqbridge.outcomes import Drop, Reject, Send
+from mqbridge.outcomes import Drop, Planned, Reject, Send
 from mqbridge.rules import rule_name
 
 __all__ = ["render_message", "render_plan"]

@@ -4,6 +4,7 @@ The counters are one registry with two outputs: the runner shows them to Prometh
 are bounded: no client id, topic or message id is ever a label.
 """
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -62,18 +63,21 @@ class Counters:
 
 
 def report(counters: Counters, flow: str, settlements: Iterable[Settlement]) -> dict[str, int]:
-    """Count settlements, log what was not delivered or dropped on purpose, once each, and return the totals by outcome."""
+    """Count every settlement by rule and outcome, log each once with its record's id, and return the totals by outcome.
+
+    What went as it should is logged at DEBUG only: normal operation is silent.
+    """
     totals: dict[tuple[str, str], int] = {}
     for settlement in settlements:
         outcome, rule = settlement.outcome, settlement.rule
+        name = "" if rule is None else rule_name(rule)
         if rule is None and isinstance(outcome, Drop):
             counters.add("mqbridge_events_unmatched_total", flow=flow)
-            continue
-        name = "" if rule is None else rule_name(rule)
-        word = OUTCOME_WORDS[type(outcome)]
-        totals[name, word] = totals.get((name, word), 0) + 1
-        if not isinstance(outcome, Delivered):
-            _report_one(counters, name, word, settlement.record.id, settlement.record.attempt, outcome)
+        else:
+            word = OUTCOME_WORDS[type(outcome)]
+            totals[name, word] = totals.get((name, word), 0) + 1
+            _count_reason(counters, name, outcome)
+        _log(name, settlement.record.id, settlement.record.attempt, outcome)
     for (name, word), amount in totals.items():
         counters.add("mqbridge_records_total", amount, flow=flow, rule=name, outcome=word)
     by_word: dict[str, int] = {}
@@ -82,24 +86,44 @@ def report(counters: Counters, flow: str, settlements: Iterable[Settlement]) -> 
     return by_word
 
 
-def _report_one(counters: Counters, rule: str, word: str, record_id: str, attempt: int, outcome: Settled) -> None:
+def _count_reason(counters: Counters, rule: str, outcome: Settled) -> None:
     if isinstance(outcome, Delivered):
         return
-    fields = {"rule": rule, "outcome": word, "event_id": record_id, "attempt": attempt, "error_type": outcome.reason}
-    if isinstance(outcome, Drop):
-        counters.add("mqbridge_dropped_total", rule=rule, reason=outcome.reason, intentional="true")
-        logger().debug("record dropped", extra=fields)
-        return
-    if isinstance(outcome, Discarded):
-        counters.add("mqbridge_dropped_total", rule=rule, reason=outcome.reason, intentional="false")
+    if isinstance(outcome, Drop | Discarded):
+        intentional = "true" if isinstance(outcome, Drop) else "false"
+        counters.add("mqbridge_dropped_total", rule=rule, reason=outcome.reason, intentional=intentional)
+    if not isinstance(outcome, Drop):
+        counters.add("mqbridge_errors_total", rule=rule, stage=_stage(rule, outcome), error_type=outcome.reason)
     if isinstance(outcome, Failed) and outcome.is_unknown:
         counters.add("mqbridge_unknown_outcome_total", rule=rule)
-    stage = "sending" if isinstance(outcome, Failed) else "processing" if rule else "receiving"
-    counters.add("mqbridge_errors_total", rule=rule, stage=stage, error_type=outcome.reason)
-    fields |= {"stage": stage, "retriable": isinstance(outcome, Failed), "detail": outcome.detail}
-    level = logger().warning if isinstance(outcome, Failed | DeadLettered) else logger().error
-    level(f"record {word.replace('_', ' ')}", extra=fields)
 
+
+def _log(rule: str, record_id: str, attempt: int, outcome: Settled) -> None:
+    level = _LEVELS[type(outcome)]
+    if level < logger().log_level:
+        return
+    word = OUTCOME_WORDS[type(outcome)]
+    fields: dict[str, object] = {"rule": rule, "outcome": word, "event_id": record_id, "attempt": attempt}
+    if not isinstance(outcome, Delivered):
+        fields |= {"error_type": outcome.reason, "detail": outcome.detail}
+    if not isinstance(outcome, Delivered | Drop):
+        fields |= {"stage": _stage(rule, outcome), "retriable": isinstance(outcome, Failed)}
+    say = {logging.DEBUG: logger().debug, logging.WARNING: logger().warning, logging.ERROR: logger().error}[level]
+    say(f"record {word.replace('_', ' ')}", extra=fields)
+
+
+def _stage(rule: str, outcome: Settled) -> str:
+    return "sending" if isinstance(outcome, Failed) else "processing" if rule else "receiving"
+
+
+_LEVELS: Mapping[type, int] = {
+    Delivered: logging.DEBUG,
+    Drop: logging.DEBUG,
+    Failed: logging.WARNING,
+    DeadLettered: logging.WARNING,
+    Discarded: logging.ERROR,
+    Reject: logging.ERROR,
+}
 
 _logger: "Logger | None" = None
 

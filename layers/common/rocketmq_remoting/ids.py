@@ -28,6 +28,8 @@ def _message_id(unique: bytes, time_ms: int) -> str:
     return (unique[:10] + since_month_began.to_bytes(4, "big") + unique[10:12]).hex().upper()
 
 
+_END_OF_TIME_MS = 253_370_764_800_000  # the year 9999, of which datetime cannot name the end
+
 _known_month: tuple[int, int] = (0, 0)  # [start, end) of the month asked for last, so that a batch computes it once
 
 
@@ -35,6 +37,10 @@ def _month_start_ms(time_ms: int) -> int:
     global _known_month
     start, end = _known_month
     if not start <= time_ms < end:
+        if (
+            not 0 <= time_ms < _END_OF_TIME_MS
+        ):  # a source may claim any time; beyond the calendar there is no month to begin
+            return 0
         month = datetime.fromtimestamp(time_ms / 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
         start, end = int(month.timestamp()) * 1000, int(following.timestamp()) * 1000

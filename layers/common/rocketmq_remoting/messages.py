@@ -79,6 +79,8 @@ class Message:
     sharding_key: str = ""
     delay_level: int = 0
     properties: Mapping[str, str] = field(default_factory=dict)
+    # What check_message found out, so that planning, which must know whether a message is legal, does not make sending find out again.
+    _property_block: bytes = field(default=b"", init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,8 @@ def check_message(message: Message) -> bytes:
     Raises:
         IllegalMessage: names the part that is wrong, what was expected and what came.
     """
+    if message._property_block:
+        return message._property_block
     check_topic(message.topic)
     if len(message.body) > MAX_BODY_BYTES:
         raise IllegalMessage("body", f"at most {MAX_BODY_BYTES} bytes", f"{len(message.body)} bytes")
@@ -121,7 +125,9 @@ def check_message(message: Message) -> bytes:
         raise IllegalMessage("message_id", "32 hexadecimal digits", repr(message.message_id[:100]))
     if message.tags:
         _check_tags(message.tags)
-    return encode_properties(message)
+    block = encode_properties(message)
+    object.__setattr__(message, "_property_block", block)
+    return block
 
 
 def _check_tags(tags: str) -> None:

@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mqbridge.delivery.dead_letters import DeadLetter, dead_letter
+from mqbridge.delivery.dead_letters import dead_letter, stage_of
 from mqbridge.delivery.retry import next_delay_s, strategy_of
 from mqbridge.delivery.sinks import Outgoing, Sent, Sinks
-from mqbridge.flows import Planned
-from mqbridge.messages import MqttMessage, Record
-from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Send, Settled
+from mqbridge.messages import MqttMessage, Record, RocketMQMessage
+from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Planned, Reject, Send, Settled
 from mqbridge.rules import Rule, RunOptions
 
 __all__ = ["Delivery", "Settlement", "settled_records"]
@@ -56,8 +55,9 @@ class Delivery:
         `deadline` is time.monotonic seconds; what is not answered by then has failed.
         """
         outcomes = self._send(plan, deadline)
-        judged = [self._judge(planned, outcome) for planned, outcome in zip(plan, outcomes, strict=True)]
-        return self._dead_letter(judged, deadline)
+        settlements = [self._judge(planned, outcome) for planned, outcome in zip(plan, outcomes, strict=True)]
+        self._dead_letter(plan, settlements, deadline)
+        return settlements
 
     def _send(self, plan: Sequence[Planned], deadline: float) -> list[Settled]:
         by_instance: dict[tuple[str, str], list[tuple[int, Outgoing]]] = {}
@@ -92,28 +92,31 @@ class Delivery:
         time_ms = 0 if isinstance(record.message, Reject) else record.message.time_ms
         return max(0.0, self._clock() - time_ms / 1000) if time_ms else 0.0
 
-    def _dead_letter(self, settlements: list[Settlement], deadline: float) -> list[Settlement]:
-        letters: dict[tuple[str, str], list[tuple[int, Reject]]] = {}
+    def _dead_letter(self, plan: Sequence[Planned], settlements: list[Settlement], deadline: float) -> None:
+        """Put every Reject into its rule's dead-letter queue, and write what came of it into `settlements`."""
+        by_queue: dict[tuple[str, str], list[tuple[int, Reject, RocketMQMessage]]] = {}
         for at, settlement in enumerate(settlements):
             reject = settlement.outcome
             if not isinstance(reject, Reject):
                 continue
             options = self._options(settlement.rule)
             if options.dead_letter_queue is not None:
-                letters.setdefault(options.dead_letter_queue.instance_and_topic, []).append((at, reject))
+                queue = options.dead_letter_queue.instance_and_topic
+                try:
+                    letter = dead_letter(settlement.record, settlement.rule, reject, stage_of(plan[at]), self._clock())
+                except (ValueError, RecursionError) as error:
+                    detail = f"{reject.detail}; and no dead letter can be written of it: {error}"
+                    settlements[at] = replace(settlement, outcome=Reject(reject.reason, detail))
+                else:
+                    by_queue.setdefault(queue, []).append((at, reject, letter.for_topic(*queue)))
             elif options.errors_tolerance == "ALL":
                 settlements[at] = replace(settlement, outcome=Discarded(reject.reason, reject.detail))
-        for (instance_id, topic), entries in letters.items():
-            messages = [self._letter(settlements[at], reject).for_topic(instance_id, topic) for at, reject in entries]
-            sent = self._sinks.send("rocketmq", instance_id, messages, deadline)
-            for (at, reject), outcome in zip(entries, sent, strict=True):
+        for (instance_id, _), entries in by_queue.items():
+            sent = self._sinks.send("rocketmq", instance_id, [message for _, _, message in entries], deadline)
+            for (at, reject, _), outcome in zip(entries, sent, strict=True):
                 settlements[at] = replace(
                     settlements[at], outcome=self._dead_lettered(settlements[at], reject, outcome)
                 )
-        return settlements
-
-    def _letter(self, settlement: Settlement, reject: Reject) -> DeadLetter:
-        return dead_letter(settlement.record, settlement.rule, reject, self._clock())
 
     def _dead_lettered(self, settlement: Settlement, reject: Reject, sent: Sent) -> Settled:
         if isinstance(sent, Delivered):

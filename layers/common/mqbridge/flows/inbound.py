@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from mqbridge.mapping import comes_from, to_mqtt
 from mqbridge.messages import MqttMessage, Record, RocketMQMessage
-from mqbridge.outcomes import Drop, Plan, Reject, Send
+from mqbridge.outcomes import Drop, Plan, Planned, Reject, Send
 from mqbridge.rules import InboundRule, Rule, Rules
 
 from .instances import named_or_only
-from .planning import Planned, plan_each
+from .planning import plan_each
 
 __all__ = ["plan"]
 

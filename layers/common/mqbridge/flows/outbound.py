@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 from mqbridge.mapping import is_echo, parent_of, to_rocketmq
 from mqbridge.messages import MqttMessage, Record, RocketMQMessage
-from mqbridge.outcomes import Drop, Plan, Reject, Send
+from mqbridge.outcomes import Drop, Plan, Planned, Reject, Send
 from mqbridge.rules import OutboundRule, Rule, Rules
 from rocketmq_remoting import IllegalMessage, check_message
 
 from .instances import named_or_only
-from .planning import Planned, plan_each
+from .planning import plan_each
 
 __all__ = ["plan"]
 

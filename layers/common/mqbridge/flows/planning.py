@@ -1,22 +1,12 @@
 """What all flows share: a plan is one outcome per record and rule, and no record takes its neighbours down."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from mqbridge.messages import MqttMessage, Record, RocketMQMessage
-from mqbridge.outcomes import Plan, Reject
+from mqbridge.outcomes import Plan, Planned, Reject
 from mqbridge.rules import Rule, Rules
 
-__all__ = ["Flow", "Planned", "plan_each"]
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What `rule` makes of `record`; rule is None where no rule wanted the record, or it could not be read."""
-
-    record: Record
-    rule: Rule | None
-    outcome: Plan
+__all__ = ["Flow", "plan_each"]
 
 
 Flow = Callable[[Iterable[Record], Rules, str | None], list[Planned]]

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from .circles import Step, circles
 from .data_rules import InboundRule, OutboundRule, StatusRule
 from .document import RulesDocument
 from .faults import Fault, Path, format_path
-from .instances import MqttInstance, RocketMQInstance
+from .instances import MqttInstance, RocketMQInstance, Tls
 from .kinds import INVALID
 from .run_options import DeadLetterQueue, RunOptions
 from .streamings import EventStreaming
@@ -48,6 +49,7 @@ class _Checker:
         yield from self._one_rule_per_source()
         yield from self._one_group_per_rule()
         yield from self._rules_per_instance()
+        yield from circles(self._steps())
         for at, task in enumerate(self._document.streamings):
             if task is not INVALID:
                 yield from self._task(("EventStreamings", at), task)
@@ -59,11 +61,14 @@ class _Checker:
         for at, instance in enumerate(self._document.instances.mqtt):
             if instance is not INVALID:
                 yield from _mqtt_instance(("Instances", "Mqtt", at), instance)
-        for at, cluster in enumerate(self._document.instances.rocketmq):
-            if cluster is not INVALID and (cluster.access_key is None) != (cluster.secret_key is None):
+        for at, cluster in _valid(self._document.instances.rocketmq):
+            path: Path = ("Instances", "RocketMQ", at)
+            if (cluster.access_key is None) != (cluster.secret_key is None):
                 missing = "SecretKey" if cluster.secret_key is None else "AccessKey"
-                path: Path = ("Instances", "RocketMQ", at, missing)
-                yield Fault(code="MB212", path=path, expected="AccessKey and SecretKey together", got="one of them")
+                yield Fault(
+                    code="MB212", path=(*path, missing), expected="AccessKey and SecretKey together", got="one of them"
+                )
+            yield from _tls((*path, "Tls"), cluster.tls)
 
     def _unique_names(self) -> Iterator[Fault]:
         instances = self._document.instances
@@ -103,6 +108,9 @@ class _Checker:
             yield from self._parent((*mqtt_path, "Topic"), parent.instance_id, parent.topic)
         if isinstance(rule, InboundRule):
             yield from _start_from((*source, "StartFrom"), rule.source.start_from)
+            cluster = self._find(self._rocketmq, rule.source.instance_id)
+            if cluster is not None and cluster.groups is not None and rule.consumer_group not in cluster.groups:
+                yield _not_listed((*source, "GroupId"), cluster.groups, rule.consumer_group)
         yield from self._listed_topic((*rocketmq_path, "Topic"), rocketmq_side.instance_id, rocketmq_side.topic)
         mqtt, rocketmq = (
             self._find(self._mqtt, mqtt_side.instance_id),
@@ -245,6 +253,20 @@ class _Checker:
         known = self._ids(kind)
         return known[0] if instance_id is None and len(known) == 1 else instance_id
 
+    def _steps(self) -> Iterator[Step]:
+        """Yield each way from one MQTT parent through a RocketMQ topic to another parent where MQTT 3.1.1 loses the bridge's mark."""
+        unmarked = {name for name, instance in self._mqtt.items() if instance.protocol_version == "3.1.1"}
+        for _, out in _valid(self._document.outbound):
+            for at, into in _valid(self._document.inbound):
+                start = (self._instance_id("Mqtt", out.source.instance_id), out.source.topic)
+                end = (self._instance_id("Mqtt", into.destination.instance_id), into.destination.topic)
+                topics = {
+                    (self._instance_id("RocketMQ", side.instance_id), side.topic)
+                    for side in (out.destination, into.source)
+                }
+                if len(topics) == 1 and end[0] in unmarked and "Disabled" not in (out.status, into.status):
+                    yield Step(start, end, ("InboundRules", at))
+
     # Tasks.
 
     def _task(self, path: Path, task: EventStreaming) -> Iterator[Fault]:
@@ -258,7 +280,10 @@ class _Checker:
             at = (*sink_path, "InstanceId", "Form")
             yield Fault(code="MB104", path=at, expected="CONSTANT", got=sink.instance_id.form)
         else:
-            yield from self._reference(sink_path, "RocketMQ", sink.instance_id.value if sink.instance_id else None)
+            instance_id = sink.instance_id.value if sink.instance_id else None
+            yield from self._reference(sink_path, "RocketMQ", instance_id)
+            if sink.topic.form == "CONSTANT" and sink.topic.value is not None:
+                yield from self._listed_topic((*sink_path, "Topic", "Value"), instance_id, sink.topic.value)
 
     # Run options.
 
@@ -273,11 +298,12 @@ class _Checker:
                 yield from self._dead_letter_queue((*path, "DeadLetterQueue", "Arn"), each.dead_letter_queue)
 
     def _dead_letter_queue(self, path: Path, queue: DeadLetterQueue) -> Iterator[Fault]:
-        instance_id, _ = queue.instance_and_topic
+        instance_id, topic = queue.instance_and_topic
         known = self._ids("RocketMQ")
         if instance_id not in known:
             expected = f"an instance of Instances.RocketMQ ({', '.join(known) or 'there is none'})"
             yield Fault(code="MB211", path=path, expected=expected, got=repr(instance_id))
+        yield from self._listed_topic(path, instance_id, topic)
 
 
 def _sides(rule: DataRule) -> tuple[Any, Any]:
@@ -318,20 +344,23 @@ def _mqtt_instance(path: Path, instance: MqttInstance) -> Iterator[Fault]:
     for key, choice in (("ClientIdFrom", instance.client_id_from), ("MessageIdFrom", instance.message_id_from)):
         if choice is not None and sum(getattr(choice, name) is not None for name in choice.__slots__) != 1:
             yield Fault(code="MB212", path=(*path, key), expected="exactly one of its keys", got="none or both")
-    if instance.tls is not None:
-        if instance.endpoint.startswith("mqtt:"):
-            yield Fault(
-                code="MB212", path=(*path, "Tls"), expected="an mqtts endpoint with it", got=repr(instance.endpoint)
-            )
-        if (instance.tls.cert_file is None) != (instance.tls.key_file is None):
-            yield Fault(code="MB212", path=(*path, "Tls"), expected="CertFile and KeyFile together", got="one of them")
+    if instance.tls is not None and instance.endpoint.startswith("mqtt:"):
+        yield Fault(
+            code="MB212", path=(*path, "Tls"), expected="an mqtts endpoint with it", got=repr(instance.endpoint)
+        )
+    yield from _tls((*path, "Tls"), instance.tls)
+
+
+def _tls(path: Path, tls: Tls | None) -> Iterator[Fault]:
+    if tls is not None and (tls.cert_file is None) != (tls.key_file is None):
+        yield Fault(code="MB212", path=path, expected="CertFile and KeyFile together", got="one of them")
 
 
 def _start_from(path: Path, start_from: str) -> Iterator[Fault]:
     if start_from in ("FIRST", "LAST"):
         return
     try:
-        datetime.fromisoformat(start_from)
+        datetime.fromisoformat(start_from.upper())
     except ValueError as error:
         yield Fault(
             code="MB104", path=path, expected="LAST, FIRST or a time that exists", got=f"{start_from!r} ({error})"

@@ -19,14 +19,14 @@ class RulesDocument:
     defaults: Defaults = setting("Defaults", Section(Defaults), default=Defaults(), doc="For all rules.")
     limits: Limits = setting("Limits", Section(Limits), default=Limits(), doc="The managed service's, to be lifted.")
     outbound: tuple[OutboundRule, ...] = setting(
-        "OutboundRules", ListOf(Section(OutboundRule)), default=(), doc="MQTT to RocketMQ."
+        "OutboundRules", ListOf(Section(OutboundRule), keeps_faulty=True), default=(), doc="MQTT to RocketMQ."
     )
     inbound: tuple[InboundRule, ...] = setting(
-        "InboundRules", ListOf(Section(InboundRule)), default=(), doc="RocketMQ to MQTT."
+        "InboundRules", ListOf(Section(InboundRule), keeps_faulty=True), default=(), doc="RocketMQ to MQTT."
     )
     status: tuple[StatusRule, ...] = setting(
-        "StatusRules", ListOf(Section(StatusRule)), default=(), doc="Clients coming and going."
+        "StatusRules", ListOf(Section(StatusRule), keeps_faulty=True), default=(), doc="Clients coming and going."
     )
     streamings: tuple[EventStreaming, ...] = setting(
-        "EventStreamings", ListOf(Section(EventStreaming)), default=(), doc="Message outflow tasks."
+        "EventStreamings", ListOf(Section(EventStreaming), keeps_faulty=True), default=(), doc="Message outflow tasks."
     )

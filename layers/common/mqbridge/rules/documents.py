@@ -1,6 +1,7 @@
 """Rules documents as they lie in a file: YAML and TOML for people, JSON for what ships. Values, and where each stands."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,21 +37,22 @@ def read_document(text: str, name: str) -> Document:
 
 
 def _json(text: str, name: str) -> Document:
-    duplicates: list[Path] = []
+    has_duplicates = False
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen = dict(pairs)
-        if len(seen) < len(pairs):
-            duplicates.extend((key,) for key in seen if sum(each == key for each, _ in pairs) > 1)
-        return seen
+    def noticing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal has_duplicates
+        members = dict(pairs)
+        has_duplicates = has_duplicates or len(members) < len(pairs)
+        return members
 
     try:
-        data = json.loads(text, object_pairs_hook=unique)
+        data = json.loads(text, object_pairs_hook=noticing)
+        duplicates = _json_places(text)[1] if has_duplicates else []
     except ValueError as error:
-        raise UnreadableRules(name, f"not JSON: {error}") from error
-    except RecursionError as error:
-        raise UnreadableRules(name, "not readable: nested too deeply") from error
-    return Document(name=name, data=data, positions=lambda: _json_positions(text), duplicate_keys=tuple(duplicates))
+        raise UnreadableRules(name, f"not JSON: {error}") from None
+    except RecursionError:
+        raise UnreadableRules(name, "not readable: nested too deeply") from None
+    return Document(name=name, data=data, positions=lambda: _json_places(text)[0], duplicate_keys=tuple(duplicates))
 
 
 def _toml(text: str, name: str) -> Document:
@@ -59,7 +61,9 @@ def _toml(text: str, name: str) -> Document:
     try:
         data = tomllib.loads(text)
     except ValueError as error:
-        raise UnreadableRules(name, f"not TOML: {error}") from error
+        raise UnreadableRules(name, f"not TOML: {error}") from None
+    except RecursionError:
+        raise UnreadableRules(name, "not readable: nested too deeply") from None
     return Document(name=name, data=data, positions=dict)  # tomllib does not tell positions; the path has to do
 
 
@@ -72,14 +76,14 @@ def _yaml(text: str, name: str) -> Document:
     return Document(name=name, data=data, positions=lambda: positions, duplicate_keys=tuple(duplicates))
 
 
-def _json_positions(text: str) -> dict[Path, Position]:
-    """Walk JSON that is known to be well-formed, and note where each value begins."""
-    positions: dict[Path, Position] = {}
+def _json_places(text: str) -> tuple[dict[Path, Position], list[Path]]:
+    """Walk JSON that is known to be well-formed; return where each value begins, and the keys that stand twice."""
+    positions: dict[Path, Position] = {(): (1, 1)}
+    duplicates: list[Path] = []
     line_starts = [0] + [at + 1 for at, character in enumerate(text) if character == "\n"]
+    decoder = json.JSONDecoder()
 
     def note(path: Path, at: int) -> None:
-        from bisect import bisect_right
-
         line = bisect_right(line_starts, at)
         positions[path] = (line, at - line_starts[line - 1] + 1)
 
@@ -88,26 +92,24 @@ def _json_positions(text: str) -> dict[Path, Position]:
             at += 1
         return at
 
-    decoder = json.JSONDecoder()
-
     def walk(at: int, path: Path) -> int:
-        at = skip(at)
-        if path not in positions:
-            note(path, at)
         if text[at] not in "{[":
             return decoder.raw_decode(text, at)[1]
         is_object, item = text[at] == "{", 0
         at = skip(at + 1)
         while text[at] not in "}]":
             child: Path = (*path, item)
+            start = at
             if is_object:
                 key, end = decoder.raw_decode(text, at)
                 child = (*path, key)
-                note(child, at)
-                at = end
+                at = skip(end)
+                if child in positions:
+                    duplicates.append(child)
+            note(child, start)
             at = skip(walk(at, child))
             item += 1
         return at + 1
 
-    walk(0, ())
-    return positions
+    walk(skip(0), ())
+    return positions, duplicates

@@ -192,9 +192,11 @@ class RocketMQInstance:
 class Instances:
     """The brokers that rules name."""
 
-    mqtt: tuple[MqttInstance, ...] = setting("Mqtt", ListOf(Section(MqttInstance)), default=(), doc="MQTT brokers.")
+    mqtt: tuple[MqttInstance, ...] = setting(
+        "Mqtt", ListOf(Section(MqttInstance), keeps_faulty=True), default=(), doc="MQTT brokers."
+    )
     rocketmq: tuple[RocketMQInstance, ...] = setting(
-        "RocketMQ", ListOf(Section(RocketMQInstance)), default=(), doc="RocketMQ clusters."
+        "RocketMQ", ListOf(Section(RocketMQInstance), keeps_faulty=True), default=(), doc="RocketMQ clusters."
     )
 
 

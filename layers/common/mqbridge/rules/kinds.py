@@ -93,7 +93,11 @@ def shown(value: Any) -> str:
         return "a list"
     if value is None:
         return "nothing"
-    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, str):
+        # An address may have a password in it, which belongs in no log.
+        text = re.sub(r":[^@/]*@", ":***@", repr(value))
+    else:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -155,7 +159,9 @@ class Choice:
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
         """Return the word as listed."""
-        spelling = value.casefold() if isinstance(value, str) and self._ignore_case else value
+        # YAML reads a bare 5 as a number; the word is meant.
+        spelling = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+        spelling = spelling.casefold() if isinstance(spelling, str) and self._ignore_case else spelling
         if not isinstance(spelling, str) or spelling not in self._by_spelling:
             faults.append(wrong(path, self.what, value))
             return INVALID
@@ -206,9 +212,8 @@ class Ignored:
     what: str = "anything; it is ignored"
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
-        faults.append(
-            Fault(code="MB301", path=path, expected=f"nothing: {self.why}", got=f"{shown(value)}, which is ignored")
-        )
+        del value  # the API has passwords here
+        faults.append(Fault(code="MB301", path=path, expected=f"nothing: {self.why}", got="a value, which is ignored"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +229,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list of one kind, as a tuple."""
+    """A list of one kind, as a tuple.
+
+    With `keeps_faulty`, faulty items stay in their places as INVALID: what is checked later between the items names the right ones.
+    """
 
     kind: Kind
     minimum: int = 0
+    keeps_faulty: bool = False
 
     @property
     def what(self) -> str:
@@ -239,8 +248,8 @@ class ListOf:
                 wrong(path, self.what if self.minimum == 0 else f"{self.what}, at least {self.minimum}", value)
             )
             return INVALID
-        # Faulty items stay in their places, so that later faults name the right ones; with any fault nothing of it runs.
-        return tuple(self.kind.read(item, (*path, at), faults) for at, item in enumerate(value))
+        items = tuple(self.kind.read(item, (*path, at), faults) for at, item in enumerate(value))
+        return INVALID if not self.keeps_faulty and any(item is INVALID for item in items) else items
 
 
 @dataclass(frozen=True, slots=True)

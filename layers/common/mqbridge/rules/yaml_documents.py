@@ -8,9 +8,22 @@ from .faults import Path, UnreadableRules
 
 __all__ = ["load_yaml"]
 
+_MERGE = "tag:yaml.org,2002:merge"
+
 
 class _Loader(yaml.SafeLoader):
-    """YAML without timestamps: 2026-01-01T00:00:00Z stays the text that it is in the JSON that ships."""
+    """YAML that means what the JSON that ships will mean.
+
+    2026-01-01T00:00:00Z stays text, and so does every key: a field called "on" or "1" is no boolean and no number.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Construct a mapping whose keys are text."""
+        self.flatten_mapping(node)
+        for key_node, _ in node.value:
+            if isinstance(key_node, yaml.ScalarNode):
+                key_node.tag = "tag:yaml.org,2002:str"
+        return super().construct_mapping(node, deep=deep)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -30,15 +43,18 @@ def load_yaml(text: str, name: str) -> tuple[Any, dict[Path, tuple[int, int]], l
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
-        data = loader.construct_document(node) if node is not None else None
         if node is not None:
-            _walk(node, (), positions, duplicates)
+            _walk(node, (), positions, duplicates)  # first: constructing writes merged keys into the nodes
+        data = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise UnreadableRules(name, f"not YAML: {place}{error.problem}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UnreadableRules(name, f"not YAML: {error}") from error
+        # Not chained: PyYAML's own text quotes the line, which may hold a secret.
+        raise UnreadableRules(name, f"not YAML: {place}{error.problem}") from None
+    except RecursionError:
+        raise UnreadableRules(name, "not YAML: nested too deeply, or an alias within itself") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UnreadableRules(name, f"not YAML: {type(error).__name__}") from None
     return data, positions, duplicates
 
 
@@ -48,7 +64,7 @@ def _walk(node: yaml.Node, path: Path, positions: dict[Path, tuple[int, int]], d
         seen = set()
         for key_node, value_node in node.value:
             child = (*path, str(key_node.value))
-            if child in seen:
+            if child in seen and key_node.tag != _MERGE:
                 duplicates.append(child)
             seen.add(child)
             positions[child] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)

@@ -1,7 +1,7 @@
 """A JSON array of CloudEvents, as the runner sends it; the response names what failed, and how.
 
 The extension `mqbridgerule` says which rule a batch is meant for: in the runner every rule has its own source. `mqbridgeattempt`
-counts deliveries from 1.
+counts deliveries from 1, `mqbridgefirstattempt` is the Unix time of the first in milliseconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,12 +30,12 @@ class CloudEventsBatch:
         Raises:
             UnreadableEvent: the events are meant for different rules.
         """
-        only = {each.get("mqbridgerule") for each in event}
-        if len(only) > 1:
+        only = event[0].get("mqbridgerule") if event else None
+        if only is not None and not isinstance(only, str):
+            raise UnreadableEvent("mqbridgerule: expected the name of a rule")
+        if any(each.get("mqbridgerule") != only for each in event):
             raise UnreadableEvent("mqbridgerule: expected one rule for the whole batch, got several")
-        return Batch(
-            trigger=self, records=tuple(_record(each) for each in event), only_rule=only.pop() if only else None
-        )
+        return Batch(trigger=self, records=tuple(_record(each) for each in event), only_rule=only)
 
     def respond(self, settled: Sequence[tuple[Record, Settled]]) -> Mapping[str, Any]:
         """Return the ids of what failed, in the form of a partial batch response, with what a retry needs to know."""
@@ -57,9 +57,18 @@ def _record(event: Mapping[str, Any]) -> Record:
     event_id = event.get("id")
     if not isinstance(event_id, str) or not event_id:
         raise UnreadableEvent("id: expected the CloudEvent's id, got nothing")
-    attempt = event.get("mqbridgeattempt", 1)
     try:
         message: Any = read_message(event, id=event_id, time_ms=0)
     except UnreadableRecord as error:
         message = Reject("unreadable_record", str(error))
-    return Record(id=event_id, attempt=attempt if isinstance(attempt, int) else 1, message=message, event=event)
+    return Record(
+        id=event_id,
+        attempt=_whole(event.get("mqbridgeattempt"), 1),
+        first_attempt_ms=_whole(event.get("mqbridgefirstattempt"), 0),
+        message=message,
+        event=event,
+    )
+
+
+def _whole(value: Any, default: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else default

@@ -66,14 +66,14 @@ def _mqtt(data: Mapping[str, Any], subject: str, source_id: str, time_ms: int) -
         instance_id=_text(props, "instanceId"),
         topic=_required_topic(topic, "props.firstTopic"),
         payload=_body(data),
-        qos=_whole(props, "qos", 1, 2) or 0,
+        qos=_whole_or(1, props, "qos", 2),
         retain=props.get("retain") is True,
         message_id=source_id,
         time_ms=time_ms,
         client_id=_text(props, "clientId"),
-        protocol_version=_whole(props, "protocolVersion", 0, 255) or 0,
+        protocol_version=_whole_or(0, props, "protocolVersion", 255),
         user_properties=_pairs(props, "userProperties"),
-        message_expiry_interval=_whole(props, "messageExpiryInterval", None, 0xFFFFFFFF),
+        message_expiry_interval=_whole(props, "messageExpiryInterval", 0xFFFFFFFF),
         content_type=_text(props, "contentType"),
     )
 
@@ -108,9 +108,9 @@ def _iot_columns(columns: Mapping[str, Any], fallback_id: str, fallback_time_ms:
         instance_id=_text(columns, "instance_id"),
         topic=_required_topic(_text(columns, "topic"), "topic"),
         payload=_from_base64(payload, "payload_b64"),
-        qos=_whole(columns, "qos", 1, 2) or 0,
+        qos=_whole_or(1, columns, "qos", 2),
         message_id=_text(columns, "trace_id") or fallback_id,
-        time_ms=_whole(columns, "ts_ms", fallback_time_ms, 1 << 53) or 0,
+        time_ms=_whole_or(fallback_time_ms, columns, "ts_ms", 1 << 53),
         client_id="" if client_id == _NO_CLIENT else client_id,
         user_properties=_pairs(columns, "user_properties") + marks,
         content_type=_text(columns, "content_type"),
@@ -123,10 +123,12 @@ def _body(data: Mapping[str, Any]) -> bytes:
         return _from_base64(body, "body")
     if encoding != "utf-8":
         raise UnreadableRecord(f"bodyEncoding: expected utf-8 or base64, got {str(encoding)[:50]!r}")
-    if not isinstance(body, str):  # a platform that was told the body is JSON has parsed it
-        body = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     try:
-        return body.encode()
+        if not isinstance(body, str):  # a platform that was told the body is JSON has parsed it
+            body = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        return bytes(body.encode())
+    except RecursionError as error:
+        raise UnreadableRecord("body: nested too deeply") from error
     except UnicodeEncodeError as error:
         raise UnreadableRecord("body: expected Unicode text, got a lone surrogate") from error
 
@@ -155,11 +157,18 @@ def _text(source: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _whole(source: Mapping[str, Any], key: str, default: int | None, maximum: int) -> int | None:
-    value = source.get(key, default)
+def _whole_or(default: int, source: Mapping[str, Any], key: str, maximum: int) -> int:
+    value = _whole(source, key, maximum)
+    return default if value is None else value
+
+
+def _whole(source: Mapping[str, Any], key: str, maximum: int) -> int | None:
+    value = source.get(key)
+    if value is None:
+        return None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 17:
         value = int(value)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= maximum):
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= maximum:
         raise UnreadableRecord(f"{key}: expected a whole number from 0 to {maximum}, got {str(value)[:50]!r}")
     return value
 

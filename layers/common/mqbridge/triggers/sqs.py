@@ -43,17 +43,25 @@ def _record(record: Mapping[str, Any]) -> Record:
     if not isinstance(message_id, str) or not message_id:
         # Without it a failure could not be reported, and the message would be deleted unread.
         raise UnreadableEvent("Records[].messageId: expected the queue message's id, got nothing")
-    attributes = record.get("attributes") or {}
+    attributes = record.get("attributes")
     try:
-        sent_ms = int(attributes.get("SentTimestamp", 0))
-        attempt = int(attributes.get("ApproximateReceiveCount", 1))
-    except (TypeError, ValueError, AttributeError):
-        sent_ms, attempt = 0, 1
-    try:
-        message: Any = read_message(_parse(record.get("body")), id=message_id, time_ms=sent_ms)
+        message: Any = read_message(
+            _parse(record.get("body")), id=message_id, time_ms=_number(attributes, "SentTimestamp", 0)
+        )
     except UnreadableRecord as error:
         message = Reject("unreadable_record", str(error))
-    return Record(id=message_id, attempt=attempt, message=message, event=record)
+    return Record(
+        id=message_id,
+        attempt=max(1, _number(attributes, "ApproximateReceiveCount", 1)),
+        first_attempt_ms=_number(attributes, "ApproximateFirstReceiveTimestamp", 0),
+        message=message,
+        event=record,
+    )
+
+
+def _number(attributes: Any, name: str, default: int) -> int:
+    value = attributes.get(name) if isinstance(attributes, Mapping) else None
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 17 else default
 
 
 def _parse(body: Any) -> Any:

@@ -1,0 +1,200 @@
+"""Counters and log lines: every record is in exactly one count, and nothing is said that must not be."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mqbridge.delivery import Settlement
+from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled
+from mqbridge.rules import InboundRule
+from mqbridge.telemetry import COUNTERS, OUTCOME_WORDS, Counters, logger, report
+from tests.unit.mqbridge.support import both_ways, command, quick, record
+
+RULE: InboundRule = both_ways().inbound[0]
+
+OUTCOMES: list[Settled] = [
+    Delivered(),
+    Drop("rule_disabled"),
+    Drop("loop", "came from there"),
+    Failed("broker_busy", "code 2", 1.0),
+    Failed("outcome_unknown", "", 1.0, is_unknown=True),
+    Reject("illegal_topic", "mqttSecondTopic"),
+    DeadLettered("illegal_topic", "mqttSecondTopic"),
+    Discarded("illegal_topic", "mqttSecondTopic"),
+]
+
+
+def settlement(outcome: Settled, *, with_rule: bool = True, id: str = "r-1") -> Settlement:
+    return Settlement(
+        record(command(body=b"PAYLOAD"), id, event={"body": "PAYLOAD"}), RULE if with_rule else None, outcome
+    )
+
+
+def total(counters: Counters, name: str, **labels: str) -> float:
+    return sum(
+        value
+        for (counter, found), value in counters.snapshot().items()
+        if counter == name and labels.items() <= dict(found).items()
+    )
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@contextmanager
+def captured_lines() -> Iterator[_Lines]:
+    """What is logged, from DEBUG up; nothing of it goes to standard output."""
+    logger()  # makes the handlers that are set aside here
+    ours = logging.getLogger("mqbridge")
+    handlers, level, captured = ours.handlers[:], ours.level, _Lines()
+    ours.handlers[:] = [captured]
+    ours.setLevel(logging.DEBUG)
+    try:
+        yield captured
+    finally:
+        ours.handlers[:] = handlers
+        ours.setLevel(level)
+
+
+@pytest.fixture(name="lines")
+def _lines() -> Iterator[_Lines]:
+    with captured_lines() as captured:
+        yield captured
+
+
+@quick
+@given(plan=st.lists(st.tuples(st.sampled_from(OUTCOMES), st.booleans()), max_size=30))
+def test_records_planned_are_the_sum_over_the_outcomes(plan: list[tuple[Settled, bool]]) -> None:
+    """What a rule or a failure accounts for is in records_total; what no rule wanted is counted as unmatched."""
+    counters = Counters()
+    with captured_lines():
+        by_word = report(counters, "inbound", [settlement(outcome, with_rule=with_rule) for outcome, with_rule in plan])
+    unmatched = sum(1 for outcome, with_rule in plan if not with_rule and isinstance(outcome, Drop))
+    assert total(counters, "mqbridge_events_unmatched_total") == unmatched
+    assert total(counters, "mqbridge_records_total") == len(plan) - unmatched
+    assert sum(by_word.values()) == len(plan) - unmatched
+    for word, amount in by_word.items():
+        assert total(counters, "mqbridge_records_total", outcome=word) == amount
+
+
+@pytest.mark.usefixtures("lines")
+@pytest.mark.parametrize(
+    ("outcome", "word"),
+    list(
+        zip(
+            OUTCOMES,
+            ["delivered", "dropped", "dropped", "failed", "failed", "failed", "dead_lettered", "discarded"],
+            strict=True,
+        )
+    ),
+)
+def test_an_outcome_is_counted_by_flow_rule_and_word(outcome: Settled, word: str) -> None:
+    counters = Counters()
+    assert report(counters, "inbound", [settlement(outcome)]) == {word: 1}
+    assert total(counters, "mqbridge_records_total", flow="inbound", rule="commands", outcome=word) == 1
+
+
+def test_every_settled_outcome_has_a_word() -> None:
+    assert set(OUTCOME_WORDS) == {Delivered, Drop, Failed, Reject, DeadLettered, Discarded}
+
+
+@pytest.mark.usefixtures("lines")
+def test_reasons_are_counted() -> None:
+    counters = Counters()
+    report(counters, "inbound", [settlement(outcome) for outcome in OUTCOMES])
+    assert total(counters, "mqbridge_dropped_total", reason="loop", intentional="true") == 1
+    assert total(counters, "mqbridge_dropped_total", reason="illegal_topic", intentional="false") == 1, "Discarded"
+    assert total(counters, "mqbridge_dropped_total") == 3
+    assert total(counters, "mqbridge_errors_total", error_type="broker_busy", stage="sending") == 1
+    assert total(counters, "mqbridge_errors_total", error_type="illegal_topic") == 3
+    assert total(counters, "mqbridge_errors_total") == 5
+    assert total(counters, "mqbridge_unknown_outcome_total") == 1
+
+
+@pytest.mark.usefixtures("lines")
+def test_what_could_not_be_read_is_counted_as_received_and_failed() -> None:
+    counters = Counters()
+    report(counters, "inbound", [settlement(Reject("unreadable_record", "body"), with_rule=False)])
+    assert total(counters, "mqbridge_errors_total", rule="", stage="receiving", error_type="unreadable_record") == 1
+    assert total(counters, "mqbridge_records_total", rule="", outcome="failed") == 1
+
+
+@pytest.mark.usefixtures("lines")
+def test_counts_add_up_over_invocations() -> None:
+    counters = Counters()
+    for _ in range(3):
+        report(counters, "inbound", [settlement(Delivered()), settlement(Delivered())])
+    assert total(counters, "mqbridge_records_total", outcome="delivered") == 6
+
+
+def test_only_declared_counters_with_their_labels_can_be_counted() -> None:
+    counters = Counters()
+    with pytest.raises(KeyError):
+        counters.add("mqbridge_invented_total")
+    with pytest.raises(KeyError):
+        counters.add("mqbridge_records_total", flow="inbound")
+    assert counters.snapshot() == {}
+
+
+def test_no_label_is_unbounded() -> None:
+    """A client id, topic or message id as a label makes a series per device."""
+    labels = {label for names, _ in COUNTERS.values() for label in names}
+    assert labels == {"flow", "trigger", "rule", "outcome", "reason", "intentional", "stage", "error_type"}
+
+
+def test_a_snapshot_is_a_copy() -> None:
+    counters = Counters()
+    counters.add("mqbridge_events_unmatched_total", flow="inbound")
+    before = counters.snapshot()
+    counters.add("mqbridge_events_unmatched_total", flow="inbound")
+    assert list(before.values()) == [1]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=str)
+@pytest.mark.parametrize("with_rule", [True, False])
+def test_every_outcome_is_logged_once_with_the_record_s_id(outcome: Settled, with_rule: bool, lines: _Lines) -> None:
+    report(Counters(), "inbound", [settlement(outcome, with_rule=with_rule, id="the-id")])
+    assert [getattr(line, "event_id", None) for line in lines.records] == ["the-id"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level"),
+    list(zip(OUTCOMES[1:], ["DEBUG", "DEBUG", "WARNING", "WARNING", "ERROR", "WARNING", "ERROR"], strict=True)),
+)
+def test_what_a_person_must_see_is_above_info(outcome: Settled, level: str, lines: _Lines) -> None:
+    report(Counters(), "inbound", [settlement(outcome)])
+    assert [line.levelname for line in lines.records] == [level]
+
+
+def test_a_log_line_holds_reason_detail_rule_and_attempt(lines: _Lines) -> None:
+    report(Counters(), "inbound", [settlement(Failed("broker_busy", "code 2", 1.0))])
+    fields: dict[str, Any] = vars(lines.records[0])
+    assert {
+        name: fields[name] for name in ("rule", "outcome", "attempt", "error_type", "stage", "retriable", "detail")
+    } == {
+        "rule": "commands",
+        "outcome": "failed",
+        "attempt": 1,
+        "error_type": "broker_busy",
+        "stage": "sending",
+        "retriable": True,
+        "detail": "code 2",
+    }
+
+
+def test_no_payload_is_logged_above_debug(lines: _Lines) -> None:
+    report(Counters(), "inbound", [settlement(outcome) for outcome in OUTCOMES])
+    loud = [line for line in lines.records if line.levelno > logging.DEBUG]
+    assert loud
+    assert "PAYLOAD" not in "".join(str(vars(line)) for line in loud)
