@@ -9,6 +9,7 @@ from datetime import datetime
 
 from mqbridge.rocketmq import open_client
 from mqbridge.rules import InboundRule, RocketMQInstance
+from mqbridge.telemetry import logger
 from mqbridge_cli.runner.events import rocketmq_event
 from mqbridge_cli.runner.inbox import Inbox
 from mqbridge_cli.runner.lanes import Item
@@ -74,10 +75,20 @@ class RocketMQSource:
             self._show(self._consumer.problem)
             if self._is_reading:
                 for message in messages:
-                    self._inbox.put(self._item(message))
+                    self._receive(message)
             self._note_settled()
         self._note_settled()
         self._consumer.close()
+
+    def _receive(self, message: StoredMessage) -> None:
+        if not message.fault:
+            self._inbox.put(self._item(message))
+            return
+        logger().error(
+            "message cannot be read; it goes to the group's dead-letter topic",
+            extra={"rule": self._rule.rule_id, "message_id": message.message_id, "detail": message.fault},
+        )
+        self._refused.append(message)
 
     def _item(self, message: StoredMessage) -> Item:
         event = rocketmq_event(rule=self._rule.rule_id, instance_id=self._instance.instance_id, message=message)
@@ -113,4 +124,4 @@ def _start_from(text: str) -> StartFrom:
         return StartFrom.last()
     if text == "FIRST":
         return StartFrom.first()
-    return StartFrom.at(int(datetime.fromisoformat(text.upper()).timestamp() * 1000))
+    return StartFrom.at(round(datetime.fromisoformat(text.upper()).timestamp() * 1000))

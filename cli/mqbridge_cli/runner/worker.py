@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mqbridge.handler import Bridge, using
+from mqbridge.messages import ATTEMPT, FIRST_ATTEMPT
 from mqbridge.telemetry import logger
 from mqbridge_cli.runner.inbox import Inbox
 from mqbridge_cli.runner.lanes import Item
@@ -53,7 +54,7 @@ class Worker:
 
     def _process(self, items: list[Item]) -> None:
         for item in items:
-            item.event["mqbridgeattempt"] = item.attempt
+            item.event[ATTEMPT] = item.attempt
         try:
             response = self._handler([item.event for item in items], None)
             failures = {each["itemIdentifier"]: each for each in response["batchItemFailures"]}
@@ -69,7 +70,7 @@ class Worker:
             if failure is None:
                 done.append(item)
             elif "retryAfter" in failure:
-                item.event.setdefault("mqbridgefirstattempt", int(time.time() * 1000))
+                item.event.setdefault(FIRST_ATTEMPT, int(time.time() * 1000))
                 item.attempt += 1
                 again.append((item, failure["retryAfter"]))
             elif self._source.refuse(item):

@@ -8,7 +8,11 @@ from rocketmq_remoting import Message
 
 from .outcomes import Reject
 
-__all__ = ["MqttMessage", "Record", "RocketMQMessage"]
+__all__ = ["ATTEMPT", "DELIVERY_EXTENSIONS", "FIRST_ATTEMPT", "MqttMessage", "Record", "RocketMQMessage"]
+
+# CloudEvents extensions in which the runner says how often it has delivered an event, and when first. They are not part of the event.
+ATTEMPT, FIRST_ATTEMPT = "mqbridgeattempt", "mqbridgefirstattempt"
+DELIVERY_EXTENSIONS = frozenset({ATTEMPT, FIRST_ATTEMPT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

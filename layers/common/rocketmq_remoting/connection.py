@@ -1,33 +1,43 @@
-"""One socket to one peer, and the loop that serves several at once. No threads.
+"""One socket to one peer, never blocking. No threads.
 
-Requests are pipelined: `submit` as many as you like, then `wait` until the answers that matter are there. Answers are matched by
-opaque, because brokers send requests of their own in between.
+Requests are pipelined: `submit` as many as you like, call `advance` when the socket is ready, and `take` the answers. They are matched
+by opaque, because brokers send requests of their own in between. `exchange.py` has the loop that serves several connections.
 """
 
+import errno
+import os
 import select
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .acl import Credentials
-from .codes import ResponseCode, refusal
+from .codes import ResponseCode
 from .errors import ConnectFailed, OutcomeUnknown, RocketMQError
 from .frames import Frame, FrameDecoder
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Connection", "Request", "exchange", "require", "wait"]
+__all__ = ["Connection"]
 
 # Brokers and name servers close a channel after 120 s without traffic. A process that was frozen (a function between two
 # invocations, SIGSTOP) does not see it, and a request written to such a socket is lost: after half that time we dial again.
 IDLE_LIMIT_S = 60.0
 _READ_BYTES = 256 * 1024
+# A peer that never pauses must not keep us from looking at the clock, or at other peers.
+_READS_AT_ONCE = 16
 
-# What `exchange` sends: where to, request code, fields, body.
-Request = tuple["Connection", int, Mapping[str, str], bytes]
+
+class _Phase(Enum):
+    CLOSED = "closed"
+    CONNECTING = "connecting"
+    HANDSHAKING = "handshaking"
+    OPEN = "open"
 
 
 class Connection:
@@ -45,15 +55,20 @@ class Connection:
         on_request: Callable[[Frame], None] | None = None,
     ) -> None:
         self.address = address
+        self.times_opened = 0
         self._credentials = credentials
         self._tls = tls
         self._on_request = on_request
         self._opaques = count(1)
+        self._phase = _Phase.CLOSED
         self._socket: socket.socket | None = None
+        self._candidates: deque[Any] = deque()  # addresses of the host that were not tried yet
+        self._handshake_wants_write = False
         self._decoder = FrameDecoder()
         self._outgoing = bytearray()
         self._awaited: set[int] = set()
         self._answers: dict[int, Frame | RocketMQError] = {}
+        self._failure: RocketMQError | None = None
         self._last_use = (0.0, 0.0)
         self._not_now: tuple[type[OSError], ...] = (BlockingIOError,)
         if tls is not None:
@@ -63,41 +78,57 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a socket; it may be dead all the same."""
-        return self._socket is not None
+        """Whether there is a connection; it may be dead all the same."""
+        return self._phase is _Phase.OPEN
 
-    def open(self, deadline: float) -> None:
-        """Make sure that there is a live connection, dialling if there is none or it may have been closed unnoticed.
+    @property
+    def is_closed(self) -> bool:
+        """Whether there is no connection, and none is being made."""
+        return self._phase is _Phase.CLOSED
+
+    def begin(self) -> None:
+        """Begin to dial, unless there is a live connection or one is being made already.
 
         Raises:
-            ConnectFailed: the peer could not be reached before `deadline` (time.monotonic seconds).
+            ConnectFailed: the address cannot be dialled at all. What fails later is the answer to the requests submitted meanwhile.
         """
-        if self._socket is not None and (self._idle_s() > IDLE_LIMIT_S or self._hung_up()):
+        if self._phase is _Phase.OPEN and (self._idle_s() > IDLE_LIMIT_S or self._hung_up()):
             self._fail(OutcomeUnknown(f"connection to {self.address} was idle or closed"))
-        if self._socket is not None:
+        if self._phase is not _Phase.CLOSED:
             return
         host, _, port = self.address.rpartition(":")
-        timeout_s = deadline - time.monotonic()
         try:
-            if timeout_s <= 0:
-                raise TimeoutError("no time left")
-            plain = socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s)
+            self._candidates = deque(socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM))
         except (OSError, ValueError, OverflowError) as error:
             raise ConnectFailed(f"cannot connect to {self.address}: {error}") from error
-        try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket = self._tls.wrap_socket(plain, server_hostname=host.strip("[]")) if self._tls else plain
-        except OSError as error:
-            plain.close()
-            raise ConnectFailed(f"no TLS with {self.address}: {error}") from error
-        self._socket.setblocking(False)
-        self._decoder = FrameDecoder()
-        self._touch()
+        self._failure = None
+        self._dial("no address")
+        if self._failure is not None:
+            raise self._failure
+
+    def open(self, deadline: float) -> None:
+        """Make sure that there is a live connection, waiting for it until `deadline` (time.monotonic seconds).
+
+        Raises:
+            ConnectFailed: the peer could not be reached in time.
+        """
+        self.begin()
+        while self._phase in (_Phase.CONNECTING, _Phase.HANDSHAKING):
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
+                self.give_up("in time")
+                break
+            poll = select.poll()
+            poll.register(self.fileno(), self.interest)
+            if poll.poll(remaining_s * 1000):
+                self.advance()
+        if self._phase is not _Phase.OPEN:
+            raise self._failure or ConnectFailed(f"cannot connect to {self.address}")
 
     def submit(self, code: int, fields: Mapping[str, str], body: bytes = b"", *, oneway: bool = False) -> int:
         """Queue a request for sending and return its opaque, under which `take` gives the answer.
 
-        The connection must be open.
+        The connection must have been begun.
         """
         opaque = next(self._opaques) & 0x7FFFFFFF
         if self._credentials:
@@ -121,8 +152,12 @@ class Connection:
         self._answers.pop(opaque, None)
 
     def close(self) -> None:
-        """Close the socket; what is still awaited is answered with `OutcomeUnknown`."""
-        self._fail(OutcomeUnknown(f"connection to {self.address} closed"))
+        """Close the socket; what is still awaited is answered with an error."""
+        self.give_up("before it was closed")
+
+    def give_up(self, when: str) -> None:
+        """Close a connection that did not answer "in time", say; the next request dials anew."""
+        self._fail(OutcomeUnknown(f"no answer from {self.address} {when}"))
 
     def fileno(self) -> int:
         """Return the socket's descriptor, -1 when closed."""
@@ -131,17 +166,87 @@ class Connection:
     @property
     def interest(self) -> int:
         """What to poll for."""
+        if self._phase is _Phase.CONNECTING:
+            return select.POLLOUT
+        if self._phase is _Phase.HANDSHAKING:
+            return select.POLLOUT if self._handshake_wants_write else select.POLLIN
         return select.POLLIN | (select.POLLOUT if self._outgoing else 0)
 
     def advance(self) -> None:
-        """Write and read as much as goes without blocking."""
+        """Connect, write and read as far as goes without blocking."""
         try:
-            self._write()
-            self._read()
+            if self._phase is _Phase.CONNECTING:
+                self._finish_connecting()
+            if self._phase is _Phase.HANDSHAKING:
+                self._shake_hands()
+            if self._phase is _Phase.OPEN:
+                self._write()
+                self._read()
         except RocketMQError as error:
             self._fail(error)
         except OSError as error:
             self._fail(OutcomeUnknown(f"connection to {self.address} lost: {error}"))
+
+    # Making a connection.
+
+    def _dial(self, reason: object) -> None:
+        """Begin with the next address of the host; `reason` is why the one before did not do."""
+        while self._candidates:
+            family, kind, protocol, _, place = self._candidates.popleft()
+            try:
+                self._socket = socket.socket(family, kind, protocol)
+                self._socket.setblocking(False)
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                result = self._socket.connect_ex(place)
+            except OSError as error:
+                reason = error
+                continue
+            if result in (0, errno.EINPROGRESS):
+                self._phase = _Phase.CONNECTING
+                return
+            self._socket.close()
+            reason = os.strerror(result)
+        self._phase = _Phase.CONNECTING  # it failed while connecting: nothing of what is queued was sent
+        self._fail(ConnectFailed(f"cannot connect to {self.address}: {reason}"))
+
+    def _finish_connecting(self) -> None:
+        plain = self._socket
+        if plain is None:
+            return
+        result = plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if result:
+            plain.close()
+            self._dial(os.strerror(result))
+            return
+        try:
+            plain.getpeername()
+        except OSError:
+            return  # not connected yet
+        if self._tls is None:
+            self._opened()
+            return
+        host = self.address.rpartition(":")[0].strip("[]")
+        self._socket = self._tls.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        self._phase = _Phase.HANDSHAKING
+
+    def _shake_hands(self) -> None:
+        try:
+            self._socket.do_handshake()  # type: ignore[union-attr]  # only a TLS socket is in this phase
+        except self._not_now as error:
+            self._handshake_wants_write = type(error).__name__ == "SSLWantWriteError"
+        except OSError as error:
+            raise ConnectFailed(f"no TLS with {self.address}: {error}") from error
+        else:
+            self._opened()
+
+    def _opened(self) -> None:
+        self._phase = _Phase.OPEN
+        self._candidates.clear()
+        self._decoder = FrameDecoder()
+        self.times_opened += 1
+        self._touch()
+
+    # Using it.
 
     def _write(self) -> None:
         while self._outgoing and self._socket is not None:
@@ -154,7 +259,9 @@ class Connection:
             self._touch()
 
     def _read(self) -> None:
-        while self._socket is not None:
+        for _ in range(_READS_AT_ONCE):
+            if self._socket is None:
+                return
             try:
                 data = self._socket.recv(_READ_BYTES)
             except self._not_now:
@@ -183,9 +290,13 @@ class Connection:
             self._outgoing += answer.encode()
 
     def _fail(self, error: RocketMQError) -> None:
+        if self._phase in (_Phase.CONNECTING, _Phase.HANDSHAKING) and not isinstance(error, ConnectFailed):
+            error = ConnectFailed(f"cannot connect to {self.address}: {error}")
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        self._phase = _Phase.CLOSED
+        self._failure = error
         self._outgoing = bytearray()
         self._answers.update(dict.fromkeys(self._awaited, error))
         self._awaited.clear()
@@ -201,60 +312,4 @@ class Connection:
     def _hung_up(self) -> bool:
         """Read what is there; a peer that closed the connection is noticed before anything is entrusted to it."""
         self.advance()
-        return self._socket is None
-
-
-def wait(connections: Collection[Connection], done: Callable[[], bool], deadline: float) -> None:
-    """Serve `connections` until `done()`, the deadline passes, or none is open any more."""
-    while not done():
-        remaining_s = deadline - time.monotonic()
-        live = {connection.fileno(): connection for connection in connections if connection.is_open}
-        if remaining_s <= 0 or not live:
-            return
-        poll = select.poll()
-        for descriptor, connection in live.items():
-            poll.register(descriptor, connection.interest)
-        for descriptor, _ in poll.poll(min(remaining_s, 1.0) * 1000):
-            live[descriptor].advance()
-
-
-def exchange(requests: Iterable[Request], deadline: float) -> list[Frame | RocketMQError]:
-    """Send every (connection, code, fields, body), all in flight at once, and return the answers in the same order.
-
-    What failed is returned, not raised: `ConnectFailed`, `OutcomeUnknown` or `ProtocolError`.
-    """
-    answers: list[Frame | RocketMQError] = []
-    pending: dict[int, tuple[Connection, int]] = {}
-    for connection, code, fields, body in requests:
-        try:
-            connection.open(deadline)
-        except ConnectFailed as error:
-            answers.append(error)
-        else:
-            pending[len(answers)] = (connection, connection.submit(code, fields, body))
-            answers.append(OutcomeUnknown(f"no answer from {connection.address} in time"))
-
-    def all_answered() -> bool:
-        for at, (connection, opaque) in list(pending.items()):
-            answer = connection.take(opaque)
-            if answer is not None:
-                answers[at] = answer
-                del pending[at]
-        return not pending
-
-    wait({connection for connection, _ in pending.values()}, all_answered, deadline)
-    # A peer that let the time pass may be hung or gone without a word: the next request dials anew.
-    for connection in {connection for connection, _ in pending.values()}:
-        connection.close()
-    for connection, opaque in pending.values():
-        connection.abandon(opaque)
-    return answers
-
-
-def require(answer: Frame | RocketMQError, *also: ResponseCode) -> Frame:
-    """Return a successful answer, or one of the codes `also` expected; raise what it stands for otherwise."""
-    if isinstance(answer, RocketMQError):
-        raise answer
-    if answer.code != ResponseCode.SUCCESS and answer.code not in also:
-        raise refusal(answer.code, answer.remark)
-    return answer
+        return self._phase is _Phase.CLOSED

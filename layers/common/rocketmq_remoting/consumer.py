@@ -9,8 +9,9 @@ from functools import partial
 
 from .client import Client
 from .codes import RequestCode, ResponseCode, refusal
-from .connection import Connection, Request, exchange, require, wait
+from .connection import Connection
 from .errors import ConnectFailed, ProtocolError, RocketMQError, RouteNotFound
+from .exchange import Request, exchange, require, wait
 from .frames import Frame
 from .messages import StoredMessage, decode_stored
 from .names import check_group
@@ -77,6 +78,9 @@ class Consumer:
         self._pulls: dict[MessageQueue, _Pull] = {}
         self._not_before: dict[MessageQueue, float] = {}
         self._heartbeat_due = self._rebalance_due = self._commit_due = 0.0
+        self._is_member = False
+        self._members_changed = False
+        self._opened_before = 0
         self.problem: RocketMQError | None = None
         client.on_request(self._on_request)
 
@@ -92,9 +96,11 @@ class Consumer:
             self._keep_up()
             self._ask()
             messages = self._collect()
-            if messages or time.monotonic() >= deadline:
+            if messages:
                 return messages
             self._wait(min(deadline, time.monotonic() + RETRY_S))
+            if time.monotonic() >= deadline:
+                return self._collect()
 
     def settle(self, messages: Iterable[StoredMessage]) -> None:
         """Note that these messages need no delivery any more; their offsets are committed within a second of polling."""
@@ -126,29 +132,42 @@ class Consumer:
         """Commit what is settled, leave the group, so that others take over at once, and close the connections."""
         try:
             self._commit(time.monotonic() + REQUEST_TIMEOUT_S)
-            self._unregister()
         except RocketMQError as error:
             self.problem = error
+        self._unregister()
         self._client.close()
 
     # What keeps the membership up.
 
     def _keep_up(self) -> None:
         now = time.monotonic()
+        if self._opened() != self._opened_before:
+            self._heartbeat_due = 0.0  # the broker forgot us with the connection
+        if self._members_changed:
+            self._members_changed = False
+            self._rebalance_due = 0.0
         try:
             if now >= self._heartbeat_due:
                 self._heartbeat_due = now + RETRY_S
+                self._is_member = False
                 self._heartbeat()
+                self._is_member = True
                 self._heartbeat_due = now + HEARTBEAT_S
-            if now >= self._rebalance_due:
+            if now >= self._rebalance_due and self._is_member:
                 self._rebalance_due = now + RETRY_S
                 self._rebalance()
                 self._rebalance_due = now + REBALANCE_S
+                if not self._progress:  # a member without queues has no pull whose success would say so
+                    self.problem = None
             if now >= self._commit_due:
                 self._commit_due = now + COMMIT_S
                 self._commit(now + REQUEST_TIMEOUT_S)
         except RocketMQError as error:
             self.problem = error
+        self._opened_before = self._opened()
+
+    def _opened(self) -> int:
+        return sum(connection.times_opened for connection in self._client.connections())
 
     def _heartbeat(self) -> None:
         deadline = time.monotonic() + REQUEST_TIMEOUT_S
@@ -174,8 +193,10 @@ class Consumer:
         ]
         # A broker that is down must not keep the others from hearing of us.
         answers = exchange(requests, deadline)
-        if not any(isinstance(answer, Frame) for answer in answers):
-            raise next((answer for answer in answers if isinstance(answer, RocketMQError)), ConnectFailed("no broker"))
+        if not any(isinstance(answer, Frame) and answer.code == ResponseCode.SUCCESS for answer in answers):
+            for answer in answers:
+                require(answer)
+            raise ConnectFailed(f"no broker of topic {self._topic!r} is known")
 
     def _rebalance(self) -> None:
         deadline = time.monotonic() + REQUEST_TIMEOUT_S
@@ -193,9 +214,17 @@ class Consumer:
                 continue  # the broker makes the retry topic with the first heartbeat; its route follows
             mine.update(allocate_averagely(queues, members, self._member_id))
         self._release(set(self._progress) - mine, deadline)
+        problem: RocketMQError | None = None
         for queue in sorted(mine - set(self._progress)):
-            call = partial(self._call, self._address(queue, deadline), deadline=deadline)
-            self._progress[queue] = start_offset(queue, self._group, self._start_from, call)
+            try:
+                call = partial(
+                    self._call, self._address(queue, deadline), deadline=time.monotonic() + REQUEST_TIMEOUT_S
+                )
+                self._progress[queue] = start_offset(queue, self._group, self._start_from, call)
+            except RocketMQError as error:
+                problem = error  # its broker is down; the queues of the others can be read
+        if problem is not None:
+            raise problem
         # Where the group starts is committed at once: what arrives from now on must not be skipped by "last" after a crash.
         self._commit(deadline)
 
@@ -214,8 +243,11 @@ class Consumer:
         raise error
 
     def _release(self, queues: set[MessageQueue], deadline: float) -> None:
-        if queues:
-            self._commit(deadline)
+        try:
+            if queues:
+                self._commit(deadline)
+        except RocketMQError as error:
+            self.problem = error  # the next owner repeats what could not be committed
         for queue in queues:
             del self._progress[queue]
             pull = self._pulls.pop(queue, None)
@@ -228,7 +260,7 @@ class Consumer:
         for queue, progress in self._progress.items():
             offset = progress.committable
             try:
-                if offset > progress.committed:
+                if offset != progress.committed:
                     connection = self._client.connection(self._address(queue, deadline))
                     place = {"topic": queue.topic, "queueId": str(queue.queue_id), "commitOffset": str(offset)}
                     fields = {"consumerGroup": self._group, **place}
@@ -251,19 +283,22 @@ class Consumer:
 
     def _on_request(self, frame: Frame) -> None:
         if frame.code == RequestCode.NOTIFY_CONSUMER_IDS_CHANGED:
-            self._rebalance_due = 0.0
+            self._members_changed = True
 
     # Pulling.
 
     def _ask(self) -> None:
         now = time.monotonic()
-        room = self._max_unsettled - self.unsettled_count
+        # A pull from a queue that had messages last time will bring some; one from a queue that had none is held by the broker, perhaps
+        # for ever, and must not keep the others waiting.
+        bringing = sum(self._progress[queue].had_messages for queue in self._pulls)
+        expected = self.unsettled_count + PULL_MESSAGES * bringing
         for queue, progress in self._progress.items():
-            if queue in self._pulls or now < self._not_before.get(queue, 0.0) or room <= 0:
+            if queue in self._pulls or now < self._not_before.get(queue, 0.0) or expected >= self._max_unsettled:
                 continue
             try:
                 self._pulls[queue] = self._submit_pull(queue, progress, now)
-                room -= PULL_MESSAGES
+                expected += PULL_MESSAGES * progress.had_messages
             except RocketMQError as error:
                 self._postpone(queue, error)
 
@@ -271,7 +306,7 @@ class Consumer:
         deadline = now + REQUEST_TIMEOUT_S
         subscription = self._subscriptions[queue.topic]
         connection = self._client.connection(self._address(queue, deadline))
-        connection.open(deadline)
+        connection.begin()
         fields = {
             "consumerGroup": self._group,
             "topic": queue.topic,
@@ -315,11 +350,17 @@ class Consumer:
             next_offset = int(frame.fields["nextBeginOffset"])
         except (KeyError, ValueError) as error:
             raise ProtocolError(f"pull answer without nextBeginOffset: {frame.fields}") from error
-        wanted = [each for each in stored if subscription.wants(each.properties.get("TAGS", ""))]
+        progress.had_messages = bool(stored)
+        wanted = [
+            each
+            for each in stored
+            if subscription.wants(each.properties.get("TAGS", ""))
+            and each.store_timestamp_ms >= progress.skip_before_ms
+        ]
         for message in wanted:
             progress.delivered(message.queue_offset)
         progress.next_offset = next_offset
-        return [_under_its_own_topic(message) for message in wanted]
+        return [_under_its_own_topic(message, queue) for message in wanted]
 
     def _postpone(self, queue: MessageQueue, error: RocketMQError) -> None:
         self.problem = error
@@ -327,7 +368,7 @@ class Consumer:
 
     def _wait(self, until: float) -> None:
         def something_to_do() -> bool:
-            return self._rebalance_due == 0.0 or any(
+            return self._members_changed or any(
                 pull.connection.has_answer(pull.opaque) for pull in self._pulls.values()
             )
 
@@ -349,9 +390,9 @@ class Consumer:
         return exchange([(self._client.connection(address), code, fields, b"")], deadline)[0]
 
 
-def _under_its_own_topic(message: StoredMessage) -> StoredMessage:
+def _under_its_own_topic(message: StoredMessage, queue: MessageQueue) -> StoredMessage:
     """A message from the retry topic is given out as what it was (DefaultMQPushConsumerImpl.resetRetryAndNamespace)."""
-    original = message.properties.get("RETRY_TOPIC")
+    original = message.properties.get("RETRY_TOPIC") if queue.topic.startswith("%RETRY%") else None
     return replace(message, topic=original, retry_topic=message.topic) if original else message
 
 

@@ -101,7 +101,7 @@ def _decode(serialisation: int, header: bytes, body: bytes) -> Frame:
             return _from_json(header, body)
         if serialisation == _BINARY:
             return _from_binary(header, body)
-    except (ValueError, TypeError, KeyError, AttributeError, struct.error, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error, RecursionError) as error:
         raise ProtocolError(f"frame header of {len(header)} bytes is not readable: {error}") from error
     raise ProtocolError(f"header serialisation: expected 0 (JSON) or 1 (ROCKETMQ), got {serialisation}")
 

@@ -6,7 +6,7 @@ Sources: common/.../message/MessageDecoder.java, MessageConst.java; store/.../Co
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .errors import IllegalMessage, ProtocolError
@@ -44,7 +44,6 @@ RESERVED_PROPERTIES = frozenset(
 )
 _RESERVED_PREFIXES = ("TIMER_", "__RMQ.TRANSIENT.")
 
-_SEPARATORS = frozenset("\x01\x02")
 _MESSAGE_ID = re.compile(r"[0-9A-Fa-f]{32}")
 
 _ITEM_HEAD = struct.Struct(">iiiii")  # size, magic, CRC, flag, body size
@@ -88,6 +87,7 @@ class StoredMessage:
     """A message as a broker stores it.
 
     `properties` holds all of them, the system's and the user's. `retry_topic` is where it was read from if that is not `topic`.
+    `fault` says what of it could not be read, and is "" otherwise: then the body is as stored, or there are no properties.
     """
 
     topic: str
@@ -101,6 +101,7 @@ class StoredMessage:
     reconsume_times: int
     broker_name: str = ""
     retry_topic: str = ""
+    fault: str = ""
 
     @property
     def message_id(self) -> str:
@@ -159,25 +160,33 @@ def encode_properties(message: Message) -> bytes:
     pairs += [pair for pair in message.properties.items() if pair[1]]
     text = "".join([f"{name}\x01{value}\x02" for name, value in pairs])
     if text.count("\x01") != len(pairs) or text.count("\x02") != len(pairs):
-        raise _separator_fault(pairs)
+        raise _pair_fault(pairs, _holds_a_separator, r"no \x01 or \x02, which separate properties")
     try:
         block = text.encode()
     except UnicodeEncodeError as error:
-        raise IllegalMessage(
-            "properties", "Unicode text", f"a lone surrogate at {text[max(0, error.start - 20) : error.start]!r}"
-        ) from error
+        raise _pair_fault(pairs, _is_not_unicode, "Unicode text, without lone surrogates") from error
     if len(block) > MAX_PROPERTIES_BYTES:
         raise IllegalMessage("properties", f"at most {MAX_PROPERTIES_BYTES} bytes in all", f"{len(block)} bytes")
     return block
 
 
-def _separator_fault(pairs: list[tuple[str, str]]) -> IllegalMessage:
+def _pair_fault(pairs: list[tuple[str, str]], is_wrong: Callable[[str], bool], expected: str) -> IllegalMessage:
     # RocketMQ has no escape: a separator inside a value would add a property of the sender's choosing.
-    name, value = next(
-        pair for pair in pairs if not _SEPARATORS.isdisjoint(pair[0]) or not _SEPARATORS.isdisjoint(pair[1])
-    )
+    name, value = next(pair for pair in pairs if is_wrong(pair[0]) or is_wrong(pair[1]))
     field_name = {"TAGS": "tags", "KEYS": "keys"}.get(name, f"properties[{name!r}]")
-    return IllegalMessage(field_name, r"no \x01 or \x02, which separate properties", repr(value[:100]))
+    return IllegalMessage(field_name, expected, repr(value[:100]))
+
+
+def _holds_a_separator(text: str) -> bool:
+    return "\x01" in text or "\x02" in text
+
+
+def _is_not_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def encode_batch_item(message: Message, properties: bytes) -> bytes:
@@ -190,23 +199,25 @@ def encode_batch_item(message: Message, properties: bytes) -> bytes:
 def decode_stored(data: bytes, broker_name: str = "") -> Iterator[StoredMessage]:
     """Yield the messages of a pull response's body, bodies decompressed.
 
+    A message whose content cannot be read (compressed in a way that only RocketMQ 5 knows, damaged) is yielded with a `fault`: it has
+    its place in the queue, and must not stop what comes after it.
+
     Raises:
-        ProtocolError: the bytes are not stored messages, or a body is compressed in a way only RocketMQ 5 knows.
+        ProtocolError: the bytes are not stored messages; where the next one begins cannot be told.
     """
     at = 0
     while at < len(data):
         try:
             size, message = _decode_one(data, at, broker_name)
-        except (struct.error, UnicodeDecodeError, zlib.error, IndexError) as error:
+        except (struct.error, IndexError) as error:
             raise ProtocolError(f"stored message at byte {at} is not readable: {error}") from error
         at += size
         yield message
 
 
 def _decode_one(data: bytes, at: int, broker_name: str) -> tuple[int, StoredMessage]:
-    size, magic, _crc, queue_id, _flag, queue_offset, physical_offset, system_flag, born_ms = _STORED_HEAD.unpack_from(
-        data, at
-    )
+    head = _STORED_HEAD.unpack_from(data, at)
+    size, magic, _crc, queue_id, _flag, queue_offset, physical_offset, system_flag, born_ms = head
     if magic not in (_MAGIC_V1, _MAGIC_V2) or not _STORED_HEAD.size < size <= len(data) - at:
         raise ProtocolError(
             f"stored message at byte {at}: magic {magic & 0xFFFFFFFF:#x}, size {size} of {len(data) - at}"
@@ -217,23 +228,32 @@ def _decode_one(data: bytes, at: int, broker_name: str) -> tuple[int, StoredMess
     reconsume_times, _prepared, body_length = _STORED_TAIL.unpack_from(data, cursor)
     cursor += _STORED_TAIL.size
     body, cursor = _take(data, cursor, body_length, at + size)
-    topic_length, cursor = (
-        (data[cursor], cursor + 1) if magic == _MAGIC_V1 else (_SHORT.unpack_from(data, cursor)[0], cursor + 2)
-    )
+    if magic == _MAGIC_V1:
+        topic_length, cursor = data[cursor], cursor + 1
+    else:
+        topic_length, cursor = _SHORT.unpack_from(data, cursor)[0], cursor + 2
     topic, cursor = _take(data, cursor, topic_length, at + size)
     (properties_length,) = _SHORT.unpack_from(data, cursor)
-    properties, cursor = _take(data, cursor + 2, properties_length, at + size)
+    block, cursor = _take(data, cursor + 2, properties_length, at + size)
+    fault = ""
+    properties: dict[str, str] = {}
+    try:
+        properties = decode_properties(block.decode())
+        body = _decompress(body, system_flag) if system_flag & _COMPRESSED else body
+    except (ValueError, zlib.error) as error:
+        fault = str(error)
     return size, StoredMessage(
-        topic=topic.decode(),
+        topic=topic.decode("utf-8", "replace"),
         queue_id=queue_id,
         queue_offset=queue_offset,
         physical_offset=physical_offset,
-        body=_decompress(body, system_flag) if system_flag & _COMPRESSED else body,
-        properties=decode_properties(properties.decode()),
+        body=body,
+        properties=properties,
         born_timestamp_ms=born_ms,
         store_timestamp_ms=store_ms,
         reconsume_times=reconsume_times,
         broker_name=broker_name,
+        fault=fault,
     )
 
 
@@ -246,13 +266,11 @@ def _take(data: bytes, start: int, length: int, end: int) -> tuple[bytes, int]:
 def _decompress(body: bytes, system_flag: int) -> bytes:
     kind = system_flag >> 8 & 0x7
     if kind not in (0, _ZLIB):  # 4.x leaves the bits clear and means zlib
-        raise ProtocolError(
-            "body compressed with LZ4 or ZSTD, which the standard library cannot read; set the producer to ZLIB"
-        )
+        raise ValueError("body is compressed with LZ4 or ZSTD, which the standard library cannot read: use ZLIB")
     stream = zlib.decompressobj()
     plain = stream.decompress(body, _MAX_PLAIN_BYTES)
     if not stream.eof:
-        raise ProtocolError(f"compressed body is cut short or larger than {_MAX_PLAIN_BYTES} bytes")
+        raise ValueError(f"compressed body is cut short or larger than {_MAX_PLAIN_BYTES} bytes")
     return plain
 
 

@@ -1,13 +1,14 @@
 """Send messages: route, group, encode, all brokers in flight at once, one outcome per message."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from .client import Client
 from .codes import STORED, RequestCode, ResponseCode, refusal
-from .connection import exchange
+from .connection import Connection
 from .errors import (
     BrokerBusy,
     BrokerRefused,
@@ -19,17 +20,21 @@ from .errors import (
     RocketMQError,
     TopicNotFound,
 )
+from .exchange import wait
 from .frames import Frame
 from .messages import Message, check_message, encode_batch_item
+from .names import MAX_TOPIC_LENGTH
 from .route import MessageQueue, TopicRoute
 
 __all__ = ["Producer", "SendOutcome"]
 
 K = TypeVar("K")
 
-# The broker counts a batch as stored, about 100 bytes and the topic more per message than what we send; a quarter of its 4 MiB
-# leaves room for that, and larger batches are no faster.
+# A quarter of the broker's 4 MiB: larger batches are no faster.
 MAX_BATCH_BYTES = 1024 * 1024
+# The broker measures a batch as it stores it (MessageDecoder's layout, hosts of IPv6, CLUSTER): so much more than body and properties.
+STORED_OVERHEAD_BYTES = 91 + 24 + 64 + MAX_TOPIC_LENGTH
+AVOID_S = 30.0
 
 # A second try at once, with a fresh route, is worth it for these: the broker moved, died or is closing.
 _WORTH_ANOTHER_ROUTE = (ConnectFailed, OutcomeUnknown, ProtocolError, TopicNotFound)
@@ -59,6 +64,26 @@ class _Outgoing:
         return self.message.topic, self.message.sharding_key
 
 
+@dataclass(slots=True)
+class _Lane:
+    """Batches for one queue that must go one after the other."""
+
+    connection: Connection
+    queue: MessageQueue
+    batches: deque[list[_Outgoing]]
+    batch: list[_Outgoing] = field(default_factory=list)
+    opaque: int = 0
+    failed_keys: set[tuple[str, str]] = field(default_factory=set)
+
+    def without_held_back(self, batch: list[_Outgoing]) -> list[_Outgoing]:
+        """Fail what would overtake an earlier message of its key, and return the rest."""
+        if not self.failed_keys:
+            return batch
+        held = [out for out in batch if out.lane in self.failed_keys]
+        _fail(held, HeldBack("an earlier message with the same sharding key was not stored"))
+        return [out for out in batch if out.lane not in self.failed_keys]
+
+
 class Producer:
     """A producer of one group. Not for several threads at once.
 
@@ -70,6 +95,9 @@ class Producer:
         self._group = group
         self._clock = clock
         self._rotation = 0
+        self._avoided: dict[
+            str, float
+        ] = {}  # brokers that failed lately, and until when messages without a key avoid them
 
     def send(self, messages: Sequence[Message], deadline: float) -> list[SendOutcome]:
         """Send `messages` and return their outcomes in the same order; never raises for one of them.
@@ -101,29 +129,56 @@ class Producer:
         self._client.close()
 
     def _round(self, pending: list[_Outgoing], deadline: float, *, fresh_routes: bool) -> None:
-        lanes = self._lanes(pending, deadline, fresh_routes=fresh_routes)
-        failed_lanes: set[tuple[str, str]] = set()
-        while lanes:
-            wave = [(address, queue, frames.pop(0)) for address, queue, frames in lanes]
-            lanes = [lane for lane in lanes if lane[2]]
-            wave = [(address, queue, _hold_back(batch, failed_lanes)) for address, queue, batch in wave]
-            wave = [entry for entry in wave if entry[2]]
-            requests = [
-                (self._client.connection(address), *self._request(queue, batch)) for address, queue, batch in wave
-            ]
-            for (_, queue, batch), answer in zip(wave, exchange(requests, deadline), strict=True):
-                _settle(queue, batch, answer)
-                failed_lanes.update(out.lane for out in batch if out.outcome.error and out.message.sharding_key)
+        """Send every message once: each lane's batches one after the other, all lanes at the same time."""
+        lanes = [
+            lane for lane in self._lanes(pending, deadline, fresh_routes=fresh_routes) if self._next(lane, deadline)
+        ]
+        under_way = list(lanes)
 
-    def _lanes(
-        self, pending: list[_Outgoing], deadline: float, *, fresh_routes: bool
-    ) -> list[tuple[str, MessageQueue, list[list[_Outgoing]]]]:
-        """Return (broker address, queue, batches in the order they must go) triples.
+        def all_settled() -> bool:
+            for lane in list(under_way):
+                answer = lane.connection.take(lane.opaque)
+                if answer is not None:
+                    self._settle(lane, answer)
+                    if not self._next(lane, deadline):
+                        under_way.remove(lane)
+            return not under_way
+
+        wait({lane.connection for lane in lanes}, all_settled, deadline)
+        for lane in under_way:
+            lane.connection.give_up("in time")
+        all_settled()
+
+    def _next(self, lane: _Lane, deadline: float) -> bool:
+        """Submit the lane's next batch; tell whether there is one under way."""
+        while lane.batches:
+            lane.batch = lane.without_held_back(lane.batches.popleft())
+            if not lane.batch:
+                continue
+            if time.monotonic() >= deadline:
+                self._settle(lane, ConnectFailed("no time left to send"))
+                continue
+            try:
+                lane.connection.begin()
+            except ConnectFailed as error:
+                self._settle(lane, error)
+            else:
+                lane.opaque = lane.connection.submit(*self._request(lane.queue, lane.batch))
+                return True
+        return False
+
+    def _settle(self, lane: _Lane, answer: Frame | RocketMQError) -> None:
+        _settle(lane.queue, lane.batch, answer)
+        if any(_another_broker_may_help(out.outcome.error) for out in lane.batch):
+            self._avoided[lane.queue.broker_name] = time.monotonic() + AVOID_S
+        lane.failed_keys.update(out.lane for out in lane.batch if out.outcome.error and out.message.sharding_key)
+
+    def _lanes(self, pending: list[_Outgoing], deadline: float, *, fresh_routes: bool) -> Iterator[_Lane]:
+        """Yield the lanes that `pending` goes through.
 
         The broker serves requests in several threads, so two batches for one queue keep their order only if the second waits for the
         first. Where no sharding key asks for that, each batch is a lane of its own and all are in flight together.
         """
-        lanes: list[tuple[str, MessageQueue, list[list[_Outgoing]]]] = []
         for topic, of_topic in _grouped(pending, lambda out: out.message.topic).items():
             try:
                 route = self._client.route(topic, deadline, fresh=fresh_routes)
@@ -133,14 +188,23 @@ class Producer:
             if not route.writable:
                 _fail(of_topic, BrokerBusy(ResponseCode.SERVICE_NOT_AVAILABLE, f"no writable queue of topic {topic!r}"))
                 continue
-            self._rotation += 1
-            any_queue = route.writable[self._rotation % len(route.writable)]
             keyed, unkeyed = _by_queue(of_topic, route)
             for queue, of_queue in keyed.items():
-                lanes.append((route.addresses[queue.broker_name], queue, list(_batches(of_queue))))
+                yield _Lane(self._connection(route, queue), queue, deque(_batches(of_queue)))
+            any_queue = self._any_queue(route)
             for batch in _batches(unkeyed):
-                lanes.append((route.addresses[any_queue.broker_name], any_queue, [batch]))
-        return lanes
+                yield _Lane(self._connection(route, any_queue), any_queue, deque([batch]))
+
+    def _connection(self, route: TopicRoute, queue: MessageQueue) -> Connection:
+        return self._client.connection(route.addresses[queue.broker_name])
+
+    def _any_queue(self, route: TopicRoute) -> MessageQueue:
+        """Return the next queue in turn, of a broker that did not fail lately if there is one."""
+        now = time.monotonic()
+        healthy = [queue for queue in route.writable if self._avoided.get(queue.broker_name, 0.0) <= now]
+        self._rotation += 1
+        candidates = healthy or route.writable
+        return candidates[self._rotation % len(candidates)]
 
     def _request(self, queue: MessageQueue, batch: list[_Outgoing]) -> tuple[RequestCode, dict[str, str], bytes]:
         # SendMessageRequestHeaderV2: a group, b topic, c default topic, d its queues, e queue, f system flag, g born, h flag,
@@ -191,7 +255,7 @@ def _batches(items: list[_Outgoing]) -> Iterator[list[_Outgoing]]:
     batch: list[_Outgoing] = []
     batch_bytes = 0
     for item in items:
-        item_bytes = len(item.message.body) + len(item.properties) + 22
+        item_bytes = len(item.message.body) + len(item.properties) + STORED_OVERHEAD_BYTES
         alone = item.goes_alone or item.message.delay_level > 0
         if batch and (alone or batch_bytes + item_bytes > MAX_BATCH_BYTES):
             yield batch
@@ -203,15 +267,6 @@ def _batches(items: list[_Outgoing]) -> Iterator[list[_Outgoing]]:
             batch, batch_bytes = [], 0
     if batch:
         yield batch
-
-
-def _hold_back(batch: list[_Outgoing], failed_lanes: set[tuple[str, str]]) -> list[_Outgoing]:
-    """Fail what would overtake an earlier message of its key, and return the rest."""
-    if not failed_lanes:
-        return batch
-    held = [out for out in batch if out.lane in failed_lanes]
-    _fail(held, HeldBack("an earlier message with the same sharding key was not stored"))
-    return [out for out in batch if out.lane not in failed_lanes]
 
 
 def _settle(queue: MessageQueue, batch: list[_Outgoing], answer: Frame | RocketMQError) -> None:
@@ -251,14 +306,14 @@ def _worth_another_try(pending: list[_Outgoing]) -> list[_Outgoing]:
             continue
         if out.message.sharding_key and out.lane in closed_lanes:
             continue
-        if isinstance(error, HeldBack) or out.goes_alone or _another_route_may_help(error):
+        if isinstance(error, HeldBack) or out.goes_alone or _another_broker_may_help(error):
             again.append(out)
         else:
             closed_lanes.add(out.lane)
     return again
 
 
-def _another_route_may_help(error: RocketMQError) -> bool:
+def _another_broker_may_help(error: RocketMQError | None) -> bool:
     if isinstance(error, BrokerRefused) and error.code == ResponseCode.SERVICE_NOT_AVAILABLE:
         return True
     return isinstance(error, _WORTH_ANOTHER_ROUTE)

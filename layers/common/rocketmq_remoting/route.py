@@ -17,7 +17,7 @@ _MASTER = "0"
 _MAX_QUEUES = 65_536
 
 # Name servers 4.9.0 to 4.9.3 answer with integer keys, {0:"10.0.0.1:10911"}; strings are matched first so that none is touched.
-_STRING_OR_INTEGER_KEY = re.compile(r'("(?:[^"\\]|\\.)*")|(?<=[{,])(\s*)(-?\d+)(?=\s*:)')
+_STRING_OR_INTEGER_KEY = re.compile(r'("(?:[^"\\]|\\.)*+(?:"|$))|(?<=[{,])(\s*)(-?\d+)(?=\s*:)')
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,7 +78,9 @@ def parse_route(topic: str, body: bytes) -> TopicRoute:
                 writable += (MessageQueue(topic, name, queue) for queue in _queues(entry["writeQueueNums"]))
             if permission & _READABLE:
                 readable += (MessageQueue(topic, name, queue) for queue in _queues(entry["readQueueNums"]))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
+            if max(len(writable), len(readable)) > _MAX_QUEUES:
+                raise ValueError(f"expected at most {_MAX_QUEUES} queues in all")
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise ProtocolError(f"route of topic {topic!r} is not readable: {error!r}") from error
     return TopicRoute(addresses=addresses, writable=tuple(sorted(writable)), readable=tuple(sorted(readable)))
 

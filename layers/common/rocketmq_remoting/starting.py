@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .codes import RequestCode, ResponseCode
-from .connection import require
 from .errors import ProtocolError, RocketMQError
+from .exchange import require
 from .frames import Frame
 from .offsets import QueueProgress
 from .route import MessageQueue, parse_json
@@ -61,9 +61,13 @@ def start_offset(
             return QueueProgress(offset, is_committed=True)
     if queue.topic.startswith("%RETRY%"):
         return QueueProgress(0, is_committed=False)  # what was sent back is never too old
+    skip_before_ms = 0
     if start_from.timestamp_ms is not None:
-        place["timestamp"] = str(start_from.timestamp_ms)
-    return QueueProgress(_offset(require(call(start_from.code, place))), is_committed=False)
+        # The broker names any of several messages of one time (a batch has one time): ask for what was before, and pass that over.
+        skip_before_ms = start_from.timestamp_ms
+        place["timestamp"] = str(skip_before_ms - 1)
+    offset = _offset(require(call(start_from.code, place)))
+    return QueueProgress(offset, is_committed=False, skip_before_ms=skip_before_ms)
 
 
 def _was_committed(queue: MessageQueue, group: str, answer: Frame) -> bool:

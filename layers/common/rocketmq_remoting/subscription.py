@@ -21,7 +21,7 @@ class Subscription:
         """The tags that are wanted; none means all."""
         if self.expression == "*":
             return frozenset()
-        return frozenset(tag.strip() for tag in self.expression.split("||"))
+        return frozenset(tag.strip() for tag in self.expression.split("||") if tag.strip())
 
     def wants(self, tag: str) -> bool:
         """Tell whether a message's tag matches; the broker compares hashes only, so the client looks again."""

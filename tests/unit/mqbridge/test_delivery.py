@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -312,6 +313,37 @@ def test_the_envelope_holds_first_and_last_failure() -> None:
     """DESIGN.md section 6: rule, stage, reason, attempts, first and last failure, source coordinates."""
     _, envelope = letter_of(attempt=1)
     assert envelope["firstFailure"] == envelope["lastFailure"], "at the first attempt they are one"
+
+
+def first_failure(attempt: int, first_attempt_ms: int) -> str | None:
+    rules, sinks = rules_with({"DeadLetterQueue": DLQ}), FakeSinks()
+    one = replace(record(command({"qoslevel": "9"}), attempt=attempt), first_attempt_ms=first_attempt_ms)
+    carry_out(inbound.plan([one], rules), rules, sinks)
+    (letter,) = sinks.to_topic("mqbridge_dlq")
+    told: str | None = json.loads(letter.properties["mqbridge-dead-letter"]).get("firstFailure")
+    return told
+
+
+@pytest.mark.parametrize(
+    ("attempt", "first_attempt_ms", "told"),
+    [
+        (1, 0, "2026-01-01T00:01:40.000+00:00"),
+        (1, 1_767_225_600_123, "2026-01-01T00:01:40.000+00:00"),  # received before, but failed now
+        (4, 1_767_225_600_123, "2026-01-01T00:00:00.123+00:00"),
+        (4, 0, None),  # only the source could know, and did not say
+    ],
+)
+def test_the_first_failure_is_the_first_attempt_s_where_the_source_tells_it(
+    attempt: int, first_attempt_ms: int, told: str | None
+) -> None:
+    assert first_failure(attempt, first_attempt_ms) == told
+
+
+@pytest.mark.parametrize(
+    "first_attempt_ms", [9_999_999_999_999_999, 10**20, 10**30, 10**400], ids=lambda ms: f"10^{len(str(ms)) - 1}"
+)
+def test_a_first_attempt_beyond_the_calendar_costs_neither_the_letter_nor_the_batch(first_attempt_ms: int) -> None:
+    assert first_failure(4, first_attempt_ms) in (None, "2026-01-01T00:01:40.000+00:00")
 
 
 @pytest.mark.parametrize("attempt", [1, 3])

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -124,6 +125,14 @@ def test_attributes_that_are_not_sqs_s_do_no_harm(attributes: Any) -> None:
     assert (only(sqs_event(COMMAND, attributes=attributes)).attempt, rocketmq(sqs_event(COMMAND)).body) == (1, b"on")
 
 
+@pytest.mark.parametrize(
+    ("received", "first_ms"), [("1767225600130", 1_767_225_600_130), (None, 0), ("soon", 0), (5, 0)]
+)
+def test_sqs_tells_when_a_message_was_received_first(received: Any, first_ms: int) -> None:
+    event = sqs_event(IOT, attributes={"ApproximateFirstReceiveTimestamp": received})
+    assert only(event).first_attempt_ms == first_ms
+
+
 def test_a_record_keeps_the_event_as_received_and_the_message_id() -> None:
     event = sqs_event(IOT, "not readable")
     records = triggers.read(event).records
@@ -183,9 +192,18 @@ def test_without_props_the_subject_is_the_topic() -> None:
     assert mqtt([{**mqtt_event(), "subject": "devices/d9/up", "data": {"body": "on"}}]).topic == "devices/d9/up"
 
 
-@pytest.mark.parametrize(("attempt", "counted"), [(1, 1), (5, 5), (None, 1), ("3", 1), (2.5, 1), ([], 1)])
+@pytest.mark.parametrize(
+    ("attempt", "counted"), [(1, 1), (5, 5), (None, 1), ("3", 1), (2.5, 1), ([], 1), (True, 1), (0, 1), (-3, 1)]
+)
 def test_mqbridgeattempt_counts_deliveries(attempt: Any, counted: int) -> None:
     assert only([mqtt_event(mqbridgeattempt=attempt)]).attempt == counted
+
+
+@pytest.mark.parametrize(
+    ("first", "first_ms"), [(1_767_225_600_130, 1_767_225_600_130), (None, 0), ("1", 0), (-1, 0), (True, 0)]
+)
+def test_mqbridgefirstattempt_is_when_the_first_delivery_was(first: Any, first_ms: int) -> None:
+    assert only([mqtt_event(mqbridgefirstattempt=first)]).first_attempt_ms == first_ms
 
 
 @pytest.mark.parametrize("rule", ["telemetry", None])
@@ -206,6 +224,14 @@ def test_mqbridgerule_is_the_rule_of_the_whole_batch(rule: str | None) -> None:
 )
 def test_time_is_rfc_3339_and_utc_where_it_says_nothing(time: str | None, time_ms: int) -> None:
     assert mqtt([mqtt_event(time=time)]).time_ms == time_ms
+
+
+@quick
+@given(time_ms=st.integers(0, 4_102_444_800_000))
+@example(time_ms=32_449)  # 32.449 * 1000 is 32448.999... as a float
+def test_time_keeps_every_millisecond(time_ms: int) -> None:
+    text = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)).isoformat(timespec="milliseconds")
+    assert mqtt([mqtt_event(time=text)]).time_ms == time_ms
 
 
 @pytest.mark.parametrize(

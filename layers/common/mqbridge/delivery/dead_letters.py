@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from mqbridge.messages import Record, RocketMQMessage
+from mqbridge.messages import DELIVERY_EXTENSIONS, Record, RocketMQMessage
 from mqbridge.outcomes import Planned, Reject, Send
 from mqbridge.rules import Rule, rule_name
 from rocketmq_remoting import derived_message_id
@@ -60,7 +60,8 @@ def dead_letter(record: Record, rule: Rule | None, reject: Reject, stage: str, n
     Raises:
         ValueError, RecursionError: the event cannot be written as JSON.
     """
-    event = json.dumps(record.event, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    received = {key: value for key, value in record.event.items() if key not in DELIVERY_EXTENSIONS}
+    event = json.dumps(received, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
     name, message = None if rule is None else rule_name(rule), record.message
     source = {"id": record.id}
     if not isinstance(message, Reject):
@@ -74,7 +75,7 @@ def dead_letter(record: Record, rule: Rule | None, reject: Reject, stage: str, n
         "lastFailure": _rfc3339(now_s),
         "source": {key: value[:MAX_COORDINATE_LENGTH] for key, value in source.items()},
     }
-    if record.attempt == 1 or record.first_attempt_ms:
+    if record.attempt == 1 or 0 < record.first_attempt_ms <= now_s * 1000:
         envelope["firstFailure"] = _rfc3339(now_s if record.attempt == 1 else record.first_attempt_ms / 1000)
     if len(event) > MAX_BODY_BYTES:
         envelope["truncated"] = {"length": len(event), "sha256": sha256(event).hexdigest()}

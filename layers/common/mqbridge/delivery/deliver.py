@@ -104,12 +104,14 @@ class Delivery:
                 queue = options.dead_letter_queue.instance_and_topic
                 try:
                     letter = dead_letter(settlement.record, settlement.rule, reject, stage_of(plan[at]), self._clock())
-                except (ValueError, RecursionError) as error:
+                except (ValueError, OverflowError, OSError, RecursionError) as error:
                     detail = f"{reject.detail}; and no dead letter can be written of it: {error}"
                     settlements[at] = replace(settlement, outcome=Reject(reject.reason, detail))
                 else:
                     by_queue.setdefault(queue, []).append((at, reject, letter.for_topic(*queue)))
-            elif options.errors_tolerance == "ALL":
+            elif (
+                options.errors_tolerance == "ALL" and settlement.rule is not None
+            ):  # only a rule may say so for its own
                 settlements[at] = replace(settlement, outcome=Discarded(reject.reason, reject.detail))
         for (instance_id, _), entries in by_queue.items():
             sent = self._sinks.send("rocketmq", instance_id, [message for _, _, message in entries], deadline)

@@ -52,7 +52,7 @@ def _json(text: str, name: str) -> Document:
         raise UnreadableRules(name, f"not JSON: {error}") from None
     except RecursionError:
         raise UnreadableRules(name, "not readable: nested too deeply") from None
-    return Document(name=name, data=data, positions=lambda: _json_places(text)[0], duplicate_keys=tuple(duplicates))
+    return Document(name=name, data=data, positions=lambda: _json_positions(text), duplicate_keys=tuple(duplicates))
 
 
 def _toml(text: str, name: str) -> Document:
@@ -74,6 +74,13 @@ def _yaml(text: str, name: str) -> Document:
         raise UnreadableRules(name, "YAML needs PyYAML (extra mqbridge[cli]); functions read rules.json") from error
     data, positions, duplicates = load_yaml(text, name)
     return Document(name=name, data=data, positions=lambda: positions, duplicate_keys=tuple(duplicates))
+
+
+def _json_positions(text: str) -> dict[Path, Position]:
+    try:
+        return _json_places(text)[0]
+    except RecursionError:  # the walk is in Python; the parser, in C, may reach deeper
+        return {}
 
 
 def _json_places(text: str) -> tuple[dict[Path, Position], list[Path]]:

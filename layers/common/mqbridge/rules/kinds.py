@@ -95,7 +95,7 @@ def shown(value: Any) -> str:
         return "nothing"
     if isinstance(value, str):
         # An address may have a password in it, which belongs in no log.
-        text = re.sub(r":[^@/]*@", ":***@", repr(value))
+        text = re.sub(r"(?<=//)\S*@|[^\s']*:\S*@", "***@", repr(value))
     else:
         text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -7,7 +7,7 @@ counts deliveries from 1, `mqbridgefirstattempt` is the Unix time of the first i
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mqbridge.messages import Record
+from mqbridge.messages import ATTEMPT, FIRST_ATTEMPT, Record
 from mqbridge.outcomes import Failed, Reject, Settled
 from mqbridge.triggers.batch import Batch, UnreadableEvent, UnreadableRecord
 from mqbridge.triggers.shapes import read_message
@@ -63,12 +63,12 @@ def _record(event: Mapping[str, Any]) -> Record:
         message = Reject("unreadable_record", str(error))
     return Record(
         id=event_id,
-        attempt=_whole(event.get("mqbridgeattempt"), 1),
-        first_attempt_ms=_whole(event.get("mqbridgefirstattempt"), 0),
+        attempt=_whole(event.get(ATTEMPT), 1),
+        first_attempt_ms=_whole(event.get(FIRST_ATTEMPT), 0),
         message=message,
         event=event,
     )
 
 
 def _whole(value: Any, default: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else default
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 53 else default

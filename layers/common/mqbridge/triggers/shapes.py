@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mqbridge.messages import MqttMessage, RocketMQMessage
@@ -20,6 +20,7 @@ _EXPECTED = (
     "a CloudEvent with data, an object with props and body (MQTT), one with topic and body (RocketMQ), "
     "or the columns payload_b64 and topic of an AWS IoT rule"
 )
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _NO_CLIENT = "n/a"  # AWS IoT's clientid() for what was not published over MQTT
 
 
@@ -195,7 +196,7 @@ def _plain(name: Any, value: Any) -> str:
 def _time_ms(text: Any) -> int:
     try:
         time = datetime.fromisoformat(text)
-        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+        return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
     except (TypeError, ValueError, OverflowError) as error:
         raise UnreadableRecord(f"time: expected an RFC 3339 time, got {str(text)[:50]!r}") from error
 
