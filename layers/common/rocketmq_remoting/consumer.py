@@ -29,6 +29,7 @@ SUSPEND_MS = 15_000  # how long the broker may hold a pull that finds nothing (D
 ANSWER_MARGIN_S = 10.0  # beyond SUSPEND_MS before a pull counts as lost
 REQUEST_TIMEOUT_S = 5.0
 RETRY_S = 1.0  # after a failure, before the same queue or broker is asked again
+RETRY_TOPIC_LOOKS = 30  # so often it is looked for every RETRY_S; a broker may be set up not to make it
 PULL_MESSAGES = 32  # the broker gives no more at once (maxTransferCountOnMessageInMemory)
 MAX_REDELIVERIES = 16  # after as many send-backs the broker moves a message to %DLQ%group
 
@@ -80,7 +81,8 @@ class Consumer:
         self._heartbeat_due = self._rebalance_due = self._commit_due = 0.0
         self._is_member = False
         self._members_changed = False
-        self._opened_before = 0
+        self._heartbeat_tried = 0.0
+        self._retry_topic_looks = 0
         self.problem: RocketMQError | None = None
         client.on_request(self._on_request)
 
@@ -141,14 +143,15 @@ class Consumer:
 
     def _keep_up(self) -> None:
         now = time.monotonic()
-        if self._opened() != self._opened_before:
-            self._heartbeat_due = 0.0  # the broker forgot us with the connection
+        if any(connection.is_closed and connection.times_opened for connection in self._client.connections()):
+            # The broker forgot us with the connection. It hears of us before it is asked for messages again.
+            self._heartbeat_due = min(self._heartbeat_due, self._heartbeat_tried + RETRY_S)
         if self._members_changed:
             self._members_changed = False
             self._rebalance_due = 0.0
         try:
             if now >= self._heartbeat_due:
-                self._heartbeat_due = now + RETRY_S
+                self._heartbeat_due, self._heartbeat_tried = now + RETRY_S, now
                 self._is_member = False
                 self._heartbeat()
                 self._is_member = True
@@ -156,7 +159,7 @@ class Consumer:
             if now >= self._rebalance_due and self._is_member:
                 self._rebalance_due = now + RETRY_S
                 self._rebalance()
-                self._rebalance_due = now + REBALANCE_S
+                self._rebalance_due = now + (RETRY_S if self._expects_retry_topic() else REBALANCE_S)
                 if not self._progress:  # a member without queues has no pull whose success would say so
                     self.problem = None
             if now >= self._commit_due:
@@ -164,10 +167,6 @@ class Consumer:
                 self._commit(now + REQUEST_TIMEOUT_S)
         except RocketMQError as error:
             self.problem = error
-        self._opened_before = self._opened()
-
-    def _opened(self) -> int:
-        return sum(connection.times_opened for connection in self._client.connections())
 
     def _heartbeat(self) -> None:
         deadline = time.monotonic() + REQUEST_TIMEOUT_S
@@ -227,6 +226,12 @@ class Consumer:
             raise problem
         # Where the group starts is committed at once: what arrives from now on must not be skipped by "last" after a crash.
         self._commit(deadline)
+
+    def _expects_retry_topic(self) -> bool:
+        """Tell whether the retry topic, which the broker makes with a group's first heartbeat, should have a route soon."""
+        self._retry_topic_looks += 1
+        is_read = any(queue.topic.startswith("%RETRY%") for queue in self._progress)
+        return bool(self._progress) and not is_read and self._retry_topic_looks <= RETRY_TOPIC_LOOKS
 
     def _members(self, route: TopicRoute, deadline: float) -> list[str]:
         error: RocketMQError = ConnectFailed(f"no broker of topic {self._topic!r} can be reached")

@@ -82,7 +82,7 @@ def test_flag_bit_0_is_response_and_bit_1_is_oneway(is_response: bool, is_oneway
     assert f'"flag":{flag}'.encode() in data
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(FRAMES, max_size=4))
 def test_frames_in_one_feed_come_back_as_they_were(frames: list[Frame]) -> None:
     assert decode(b"".join(frame.encode() for frame in frames)) == frames
@@ -275,19 +275,19 @@ def assert_frames_or_protocol_error(data: bytes) -> None:
     assert all(isinstance(frame, Frame) for frame in frames)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(HEADER, JSON_VALUES)))
 def test_json_header_with_any_values_is_a_frame_or_a_protocol_error(changes: dict[str, object]) -> None:
     assert_frames_or_protocol_error(json_envelope(**changes))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=60), st.sampled_from([JSON, BINARY]))
 def test_random_header_is_a_frame_or_a_protocol_error(header: bytes, serialisation: int) -> None:
     assert_frames_or_protocol_error(envelope(header, b"", serialisation))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(FRAMES, st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=5))
 def test_damaged_frame_is_a_frame_or_a_protocol_error_or_needs_more(
     frame: Frame, damages: list[tuple[int, int]]

@@ -39,7 +39,7 @@ def test_time_can_be_read_back_at_the_borders_of_months(moment: str) -> None:
     assert time_in(derived_message_id("s", time_ms), year, month) == time_ms
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)), min_size=1, max_size=5))
 def test_time_can_be_read_back_in_whatever_order_months_come(moments: list[datetime]) -> None:
     for moment in moments:
@@ -67,7 +67,7 @@ def test_derived_ids_of_different_sources_differ() -> None:
     assert len({derived_message_id(f"source {number}", 0) for number in range(10_000)}) == 10_000
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(-(10**20), 10**20))
 def test_time_may_be_any_number(time_ms: int) -> None:
     """A source may claim any time; beyond the calendar the id carries no meaningful one."""

@@ -65,7 +65,7 @@ def test_empty_values_are_left_out() -> None:
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.dictionaries(PLAIN_TEXT.filter(is_free), PLAIN_TEXT, max_size=8))
 def test_property_block_round_trip(properties: dict[str, str]) -> None:
     block = encode_properties(message(properties=properties)).decode()
@@ -201,7 +201,7 @@ def test_property_block_has_a_limit_in_utf_8_bytes_which_is_allowed_itself() -> 
     assert refused.got == f"{MAX_PROPERTIES_BYTES + 1} bytes"
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     st.fixed_dictionaries(
         {},

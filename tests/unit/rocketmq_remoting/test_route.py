@@ -59,7 +59,7 @@ def test_what_looks_like_an_integer_key_inside_a_string_stays_untouched(name: st
     assert parse_json(text.encode()) == {"names": [name], name: 1, "bare": {"0": 1, "-7": 2}}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.dictionaries(st.integers(-(10**9), 10**9), st.text(max_size=10), max_size=4), st.text(max_size=10))
 def test_both_dialects_mean_the_same(table: dict[int, str], text: str) -> None:
     bare = "{" + ",".join(f"{number}:{json.dumps(value)}" for number, value in table.items()) + "}"
@@ -171,7 +171,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.fixed_dictionaries({"brokerDatas": ANYTHING, "queueDatas": ANYTHING}))
 def test_any_document_is_a_route_or_a_protocol_error(document: dict[str, object]) -> None:
     with suppress(ProtocolError):

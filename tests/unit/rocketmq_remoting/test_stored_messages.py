@@ -155,7 +155,7 @@ def test_unknown_magic_is_a_protocol_error(magic: int) -> None:
         decode(stored_message(magic=magic))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     st.sampled_from([0, COMPRESSED, BORN_HOST_V6, STORE_HOST_V6]),
     st.sampled_from([MAGIC_V1, MAGIC_V2]),
@@ -175,7 +175,7 @@ def test_damaged_messages_are_messages_or_a_protocol_error(
     assert 1 <= len(messages) <= 2
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.binary(min_size=1, max_size=200))
 def test_random_bytes_are_a_protocol_error(data: bytes) -> None:
     with pytest.raises(ProtocolError):

@@ -26,7 +26,7 @@ def java_s_way(all_queues: list[MessageQueue], members: list[str], me: str) -> l
 MEMBERS = st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=12, unique=True)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 40), MEMBERS)
 def test_shares_are_a_partition_of_all_queues_and_differ_by_at_most_one(count: int, members: list[str]) -> None:
     shares = [allocate_averagely(queues(count), members, me) for me in members]
@@ -34,14 +34,14 @@ def test_shares_are_a_partition_of_all_queues_and_differ_by_at_most_one(count: i
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 40), MEMBERS)
 def test_shares_are_java_s(count: int, members: list[str]) -> None:
     for me in members:
         assert allocate_averagely(queues(count), members, me) == java_s_way(sorted(queues(count)), sorted(members), me)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.permutations(queues(7)), st.permutations(["a", "b", "c"]))
 def test_share_does_not_depend_on_the_order_in_which_brokers_name_queues_and_members(
     shuffled: list[MessageQueue], members: list[str]
