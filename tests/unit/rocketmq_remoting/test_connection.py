@@ -172,7 +172,7 @@ def test_host_that_is_gone_does_not_spoil_the_requests_to_others(connection: Con
     with black_hole() as address:
         gone = Connection(address)
         requests = [(gone, ECHO, {"number": "1"}, b""), (connection, ECHO, {"number": "2"}, b"")]
-        answers = exchange(requests[::order], time.monotonic() + 0.3)[::order]
+        answers = exchange(requests[::order], time.monotonic() + 0.2)[::order]
     assert isinstance(answers[0], ConnectFailed)
     assert numbers_of(answers[1:]) == [2]
 

@@ -112,9 +112,9 @@ def test_frame_is_given_out_as_soon_as_its_last_byte_is_there() -> None:
     assert decode(SAMPLE.encode() + SAMPLE.encode()[:9]) == [SAMPLE]
 
 
-def test_ten_thousand_frames_in_one_feed_come_back_in_order() -> None:
-    numbers = [frame.opaque for frame in decode(b"".join(Frame(code=0, opaque=n).encode() for n in range(10_000)))]
-    assert numbers == list(range(10_000))
+def test_two_thousand_frames_in_one_feed_come_back_in_order() -> None:
+    numbers = [frame.opaque for frame in decode(b"".join(Frame(code=0, opaque=n).encode() for n in range(2_000)))]
+    assert numbers == list(range(2_000))
 
 
 # --- lengths ---

@@ -52,7 +52,7 @@ class QueueProgressMachine(RuleBasedStateMachine):
         self.last_committable = self.progress.committable
 
 
-QueueProgressMachine.TestCase.settings = settings(deadline=None, max_examples=50, stateful_step_count=20)
+QueueProgressMachine.TestCase.settings = settings(deadline=None, max_examples=30, stateful_step_count=20)
 TestQueueProgress = QueueProgressMachine.TestCase
 
 

@@ -104,7 +104,7 @@ def test_queue_count_within_reason_is_read(count: int) -> None:
 
 
 def test_many_entries_cannot_add_up_to_an_unbounded_number_of_queues() -> None:
-    entries = [queues("a", read=65_536, write=65_536)] * 2
+    entries = [queues("a", write=65_536, perm=2)] * 2
     try:
         found = route(brokers=[broker("a", _0="1")], queue_datas=entries)
     except ProtocolError:
