@@ -194,17 +194,17 @@ class Connection:
         while self._candidates:
             family, kind, protocol, _, place = self._candidates.popleft()
             try:
-                self._socket = socket.socket(family, kind, protocol)
-                self._socket.setblocking(False)
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                result = self._socket.connect_ex(place)
+                candidate = socket.socket(family, kind, protocol)
             except OSError as error:
                 reason = error
                 continue
+            candidate.setblocking(False)
+            candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            result = candidate.connect_ex(place)
             if result in (0, errno.EINPROGRESS):
-                self._phase = _Phase.CONNECTING
+                self._socket, self._phase = candidate, _Phase.CONNECTING
                 return
-            self._socket.close()
+            candidate.close()
             reason = os.strerror(result)
         self._phase = _Phase.CONNECTING  # it failed while connecting: nothing of what is queued was sent
         self._fail(ConnectFailed(f"cannot connect to {self.address}: {reason}"))
@@ -214,14 +214,14 @@ class Connection:
         if plain is None:
             return
         result = plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if result:
-            plain.close()
-            self._dial(os.strerror(result))
-            return
         try:
-            plain.getpeername()
-        except OSError:
-            return  # not connected yet
+            if result:
+                raise OSError(result, os.strerror(result))
+            plain.getpeername()  # a peer that hung up at once leaves no error, and no peer either
+        except OSError as error:
+            plain.close()
+            self._dial(error.strerror or error)
+            return
         if self._tls is None:
             self._opened()
             return

@@ -57,8 +57,8 @@ _STORED_HEAD = struct.Struct(
 _STORED_TAIL = struct.Struct(">iqi")  # reconsume times, prepared transaction offset, body size
 _COMPRESSED, _BORN_HOST_V6, _STORE_HOST_V6 = 0x1, 0x10, 0x20
 _ZLIB = 3
-# A broker's frame is at most 16 MiB; a body that inflates far beyond what a producer may send is an attack.
-_MAX_PLAIN_BYTES = 64 * 1024 * 1024
+# Four times what a producer may send; a body that inflates beyond is an attack.
+_MAX_PLAIN_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

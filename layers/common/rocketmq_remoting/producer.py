@@ -23,7 +23,7 @@ from .errors import (
 from .exchange import wait
 from .frames import Frame
 from .messages import Message, check_message, encode_batch_item
-from .names import MAX_TOPIC_LENGTH
+from .names import MAX_TOPIC_LENGTH, check_group
 from .route import MessageQueue, TopicRoute
 
 __all__ = ["Producer", "SendOutcome"]
@@ -91,6 +91,7 @@ class Producer:
     """
 
     def __init__(self, client: Client, group: str = "mqbridge", clock: Callable[[], float] = time.time) -> None:
+        check_group(group)
         self._client = client
         self._group = group
         self._clock = clock
@@ -102,7 +103,8 @@ class Producer:
     def send(self, messages: Sequence[Message], deadline: float) -> list[SendOutcome]:
         """Send `messages` and return their outcomes in the same order; never raises for one of them.
 
-        Messages with the same sharding key are stored in the order given, and none overtakes an earlier one that failed.
+        Messages with the same sharding key are stored in the order given, and none overtakes an earlier one that failed, unless that
+        one was illegal: it will never be sent, and holds nothing back.
 
         Args:
             messages: any number, of any topics.

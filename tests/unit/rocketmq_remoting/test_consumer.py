@@ -100,7 +100,7 @@ def poll_until(consumer: Consumer, condition: Callable[[], bool], *, timeout_s: 
     messages: list[StoredMessage] = []
     while not condition():
         assert time.monotonic() < deadline, f"it did not happen in time; problem: {consumer.problem!r}"
-        messages += consumer.poll(0.02)
+        messages += consumer.poll(0.005)
     return messages
 
 
