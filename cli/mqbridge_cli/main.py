@@ -4,6 +4,7 @@ Exit codes: 0 fine, 1 findings, 2 could not run (bad usage, unreadable file), 13
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return dry_run.run(options.flow, options.rules, options.events or ["-"])
         from mqbridge_cli.runner import command
 
-        return command.run(options.rules, options.listen)
+        return command.run(options.rules, options.listen, options.share or "")
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough
@@ -75,7 +76,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="where /livez, /readyz and /metrics are served (default 127.0.0.1:8686; port 0 chooses one)",
     )
+    run.add_argument(
+        "--share",
+        type=_share_name,
+        metavar="NAME",
+        help="share the load with other runners of the same rules, each under a NAME of its own that it keeps over restarts",
+    )
     return parser
+
+
+def _share_name(text: str) -> str:
+    # It becomes part of an MQTT client id.
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
+        raise argparse.ArgumentTypeError(f"expected 1 to 32 letters, digits, '-' or '_', got {text!r}")
+    return text
 
 
 if __name__ == "__main__":

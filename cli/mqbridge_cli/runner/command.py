@@ -15,8 +15,11 @@ from mqbridge_cli.validate import print_faults
 __all__ = ["run"]
 
 
-def run(rules_path: str, listen: str) -> int:
-    """Run the rules at `rules_path` until SIGTERM or SIGINT; return 0 after draining, 2 if they cannot be run."""
+def run(rules_path: str, listen: str, share: str = "") -> int:
+    """Run the rules at `rules_path` until SIGTERM or SIGINT; return 0 after draining, 2 if they cannot be run.
+
+    `share` is this runner's name among several that share the load; without it, it is the only one.
+    """
     try:
         rules = load(rules_path)
     except InvalidRules as error:
@@ -28,7 +31,7 @@ def run(rules_path: str, listen: str) -> int:
     _warn(rules)
     counters = Counters()
     try:
-        runners = [RuleRunner(rule, rules, counters) for rule in _enabled(rules)]
+        runners = [RuleRunner(rule, rules, counters, share) for rule in _enabled(rules)]
         host, _, port = listen.rpartition(":")
         health = HealthServer(host or "127.0.0.1", int(port), rules, runners, registry_of(rules, runners, counters))
     except Exception as error:  # a secret that is not there, a port that is taken: said in one line, not as a traceback

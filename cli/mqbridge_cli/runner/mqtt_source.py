@@ -41,9 +41,9 @@ RETAIN_NOT_SENT = 2  # Retain Handling: a restart must not export old values aga
 QOS0_PATIENCE_S = 5.0
 
 
-def client_id_of(instance: MqttInstance, flow: str, rule: str) -> str:
-    """Return the rule's client id: the same at every start, and no other rule's."""
-    client_id = f"{instance.client_id_prefix}{flow}-{rule}"
+def client_id_of(instance: MqttInstance, flow: str, rule: str, share: str = "") -> str:
+    """Return the rule's client id: the same at every start, and no other rule's or sharing runner's."""
+    client_id = f"{instance.client_id_prefix}{flow}-{rule}" + (f"-{share}" if share else "")
     if len(client_id) <= MAX_CLIENT_ID_LENGTH:
         return client_id
     digest = hashlib.sha256(client_id.encode()).hexdigest()[:12]
@@ -51,7 +51,7 @@ def client_id_of(instance: MqttInstance, flow: str, rule: str) -> str:
 
 
 class MqttSource:
-    """Subscribe to a parent topic and everything below it."""
+    """Subscribe to a parent topic and everything below it; with `share`, to this runner's part of it."""
 
     def __init__(
         self,
@@ -64,9 +64,13 @@ class MqttSource:
         credit: int,
         state: RuleState,
         counters: Counters,
+        share: str = "",
     ) -> None:
         self._instance = instance
         self._filter = f"{topic}/#"  # matches the parent itself as well (MQTT 5, 4.7.1.2)
+        if share:
+            # Named after the rule, not the runner: the broker deals the messages out among all sessions of one share name.
+            self._filter = f"$share/mqbridge-{rule}/{self._filter}"
         self._rule = rule
         self._inbox = inbox
         self._credit = credit
@@ -80,7 +84,7 @@ class MqttSource:
         self._running_since = 0.0
         self._short_lived = 0
         self._client = new_client(
-            instance, client_id_of(instance, flow, rule), is_clean=False, manual_ack=True, reconnects=True
+            instance, client_id_of(instance, flow, rule, share), is_clean=False, manual_ack=True, reconnects=True
         )
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail

@@ -25,9 +25,9 @@ DRAIN_TIMEOUT_S = 20.0
 
 
 class RuleRunner:
-    """Run one data rule from `start` to `stop`."""
+    """Run one data rule from `start` to `stop`; with `share`, this runner's part of it beside others'."""
 
-    def __init__(self, rule: OutboundRule | InboundRule, rules: Rules, counters: Counters) -> None:
+    def __init__(self, rule: OutboundRule | InboundRule, rules: Rules, counters: Counters, share: str = "") -> None:
         self.flow = "outbound" if isinstance(rule, OutboundRule) else "inbound"
         self.state = RuleState(rule.rule_id)
         window = rule.run_options.batch_window or BatchWindow()
@@ -37,7 +37,7 @@ class RuleRunner:
         self._sinks = OpenSinks(rules)
         self._stopping = threading.Event()
         self.inbox = Inbox(window, credit)
-        self._source = self._make_source(credit, counters)
+        self._source = self._make_source(credit, counters, share)
         handler = outbound_handler if isinstance(rule, OutboundRule) else inbound_handler
         self.worker = Worker(rule.rule_id, self._source, self.inbox, handler, Bridge(rules, self._sinks, counters))
         self._starter = threading.Thread(target=self._start, name=f"start-{rule.rule_id}", daemon=True)
@@ -81,7 +81,7 @@ class RuleRunner:
             self.worker.start()
             self._source.start()
 
-    def _make_source(self, credit: int, counters: Counters) -> Source:
+    def _make_source(self, credit: int, counters: Counters, share: str) -> Source:
         rule = self._rule
         if isinstance(rule, OutboundRule):
             return MqttSource(
@@ -93,6 +93,7 @@ class RuleRunner:
                 credit=credit,
                 state=self.state,
                 counters=counters,
+                share=share,
             )
         return RocketMQSource(
             instance=self._rules.rocketmq[str(rule.source.instance_id)],
