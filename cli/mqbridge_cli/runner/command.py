@@ -1,5 +1,6 @@
 """mqbridge run: every enabled data rule, from its source to its handler, until a signal comes."""
 
+import gc
 import signal
 import sys
 import threading
@@ -13,6 +14,9 @@ from mqbridge_cli.runner.rule_runner import DRAIN_TIMEOUT_S, RuleRunner
 from mqbridge_cli.validate import print_faults
 
 __all__ = ["run"]
+
+# How often the keeper looks whether a worker is busy for so long that its source must be served for it.
+KEEPER_S = 1.0
 
 
 def run(rules_path: str, listen: str, share: str = "") -> int:
@@ -40,18 +44,29 @@ def run(rules_path: str, listen: str, share: str = "") -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    _tune_garbage_collection()
     health.start()
     for runner in runners:
         runner.start()
     logger().info(
         "running", extra={"rules": [runner.rule_id for runner in runners], "health": f"http://{health.address}/readyz"}
     )
-    stop.wait()
+    while not stop.wait(KEEPER_S):
+        for runner in runners:
+            runner.worker.keep_up()
     logger().info("draining", extra={"unsettled": sum(runner.inbox.unsettled for runner in runners)})
     _drain(runners)
     health.close()
     logger().info("stopped")
     return 0
+
+
+def _tune_garbage_collection() -> None:
+    """Collect cycles more rarely: records under way are many, short-lived and without cycles, and walking them again and again took
+    as long as all other work (measured: 117 against 36 us a message in paho's decoder alone).
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 100)
 
 
 def _enabled(rules: Rules) -> list[OutboundRule | InboundRule]:

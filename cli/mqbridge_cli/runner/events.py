@@ -1,49 +1,39 @@
 """Records of the runner's sources as the CloudEvents that handlers take (DESIGN section 3). Pure."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
+from mqbridge_cli.runner.publish_packet import Publish
 from rocketmq_remoting import RESERVED_PROPERTIES, StoredMessage
 
 __all__ = ["mqtt_event", "rocketmq_event"]
 
 
 def mqtt_event(
-    *,
-    rule: str,
-    event_id: str,
-    time_ms: int,
-    instance_id: str,
-    topic: str,
-    payload: bytes,
-    qos: int,
-    retain: bool,
-    protocol_version: int,
-    client_id: str = "",
-    user_properties: Sequence[tuple[str, str]] = (),
-    message_expiry_interval: int | None = None,
-    content_type: str | None = None,
+    *, rule: str, event_id: str, time_ms: int, instance_id: str, protocol_version: int, publish: Publish, client_id: str
 ) -> dict[str, Any]:
     """Return the event of a PUBLISH that was received."""
+    topic = publish.topic
     parent, slash, levels = topic.partition("/")
     props: dict[str, Any] = {
         "instanceId": instance_id,
         "firstTopic": parent,
         "secondTopic": slash + levels,
-        "qos": qos,
-        "retain": retain,
+        "qos": publish.qos,
+        "retain": publish.retain,
         "protocolVersion": protocol_version,
     }
     if client_id:
         props["clientId"] = client_id
-    if user_properties:
-        props["userProperties"] = [{"key": key, "value": value} for key, value in user_properties]
-    if message_expiry_interval is not None:
-        props["messageExpiryInterval"] = message_expiry_interval
-    if content_type:
-        props["contentType"] = content_type
+    if publish.user_properties:
+        props["userProperties"] = [{"key": key, "value": value} for key, value in publish.user_properties]
+    if publish.message_expiry_interval is not None:
+        props["messageExpiryInterval"] = publish.message_expiry_interval
+    if publish.content_type:
+        props["contentType"] = publish.content_type
     return {
         "specversion": "1.0",
         "id": event_id,
@@ -52,7 +42,7 @@ def mqtt_event(
         "subject": topic,
         "time": _rfc3339(time_ms),
         "mqbridgerule": rule,
-        "data": {"props": props, **_body(payload)},
+        "data": {"props": props, **_body(publish.payload)},
     }
 
 
@@ -89,5 +79,6 @@ def _body(data: bytes) -> dict[str, str]:
         return {"body": base64.b64encode(data).decode(), "bodyEncoding": "base64"}
 
 
+@lru_cache(maxsize=16)  # many messages arrive within a millisecond
 def _rfc3339(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,7 +1,6 @@
-"""Between a source and its worker: records in, batches out, by count and time."""
+"""Between a source and its worker: records in, batches out, by count and time. Times are passed in."""
 
 import threading
-import time
 from collections.abc import Sequence
 
 from mqbridge.rules import BatchWindow
@@ -11,7 +10,7 @@ __all__ = ["Inbox"]
 
 
 class Inbox:
-    """Records of one rule, from the source's thread to the worker's.
+    """Records of one rule that are not settled yet.
 
     Args:
         window: when a batch is closed.
@@ -24,60 +23,43 @@ class Inbox:
         self._lanes = Lanes()
         self._unsettled = 0
         self._first_arrival: float | None = None
-        self._is_draining = False
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # while the worker is busy, the keeper may bring records
 
     @property
     def unsettled(self) -> int:
         """Records received and not settled."""
         return self._unsettled
 
-    def put(self, item: Item) -> None:
+    def put(self, item: Item, now: float) -> None:
         """Take a record from the source."""
-        with self._changed:
+        with self._lock:
             self._lanes.add(item)
             self._unsettled += 1
             if self._first_arrival is None:
-                self._first_arrival = time.monotonic()
-                self._changed.notify_all()
-            elif self._lanes.fresh_count == self._window.count or self._unsettled == self._credit:
-                self._changed.notify_all()
+                self._first_arrival = now
 
-    def wait_for_room(self, limit: int, timeout_s: float) -> bool:
-        """Wait until fewer than `limit` records are unsettled."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._unsettled < limit or self._is_draining, timeout_s)
+    def wait_s(self, now: float) -> float:
+        """Return the seconds until there may be a batch: 0 if it is closed, infinity if nothing is here."""
+        with self._lock:
+            return max(0.0, self._closes_at(now) - now)
 
-    def drain(self) -> None:
-        """Let the worker have what is here at once, and nothing that waits for a retry."""
-        with self._changed:
-            self._is_draining = True
-            self._changed.notify_all()
-
-    def next_batch(self) -> list[Item]:
-        """Wait for a batch and return it; an empty one means that the inbox is drained."""
-        with self._changed:
-            while True:
-                now = time.monotonic()
-                closes_at = self._closes_at(now)
-                if self._is_draining or closes_at <= now:
-                    taken = self._lanes.take(now, self._window.count)
-                    self._first_arrival = now if self._lanes.fresh_count else None
-                    if taken or self._is_draining:
-                        return taken
-                    continue
-                self._changed.wait(min(closes_at - now, 60.0))
+    def next_batch(self, now: float, *, at_once: bool = False) -> list[Item]:
+        """Return a batch if its window is closed, or `at_once` whatever may be sent; else nothing."""
+        with self._lock:
+            if not at_once and self._closes_at(now) > now:
+                return []
+            taken = self._lanes.take(now, self._window.count)
+            self._first_arrival = now if self._lanes.fresh_count else None
+            return taken
 
     def settled(self, count: int) -> None:
         """Note that the worker is done with `count` records."""
-        with self._changed:
+        with self._lock:
             self._unsettled -= count
-            self._changed.notify_all()
 
-    def hold(self, items: Sequence[tuple[Item, float]]) -> None:
+    def hold(self, items: Sequence[tuple[Item, float]], now: float) -> None:
         """Put records back, each with the seconds after which its lane may go on; all that failed of a batch at once, in its order."""
-        now = time.monotonic()
-        with self._changed:
+        with self._lock:
             for item, delay_s in reversed(items):
                 self._lanes.hold(item, now + delay_s)
 

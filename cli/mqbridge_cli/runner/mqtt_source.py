@@ -20,17 +20,19 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from mqbridge.mqtt import KEEP_ALIVE_S, address_of, new_client
 from mqbridge.rules import MqttInstance
-from mqbridge.telemetry import Counters, logger
+from mqbridge.telemetry import Counters
+from mqbridge_cli.runner.driven_client import DrivenClient
 from mqbridge_cli.runner.events import mqtt_event
 from mqbridge_cli.runner.inbox import Inbox
 from mqbridge_cli.runner.lanes import Item
+from mqbridge_cli.runner.publish_packet import Publish
 from mqbridge_cli.runner.state import RuleState, State
 from rocketmq_remoting import random_message_id
 
 __all__ = ["MqttSource", "client_id_of"]
 
 MAX_CLIENT_ID_LENGTH = 64
-RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 4
+RECONNECT_MIN_S, RECONNECT_MAX_S = 1.0, 4.0
 SESSION_TAKEN_OVER = 0x8E
 # Some brokers (mosquitto 2.0, and all under 3.1.1) end the older of two sessions with one client id without a word. So many connections
 # in a row that each lived so shortly look like it: then this client comes back more and more rarely, until one lasts.
@@ -38,7 +40,9 @@ SHORT_LIVED_S, SHORT_LIVED_IN_A_ROW = 10.0, 4
 STAY_AWAY_MAX_S = 600
 SETTLE_TIMEOUT_S = 3.0
 RETAIN_NOT_SENT = 2  # Retain Handling: a restart must not export old values again
-QOS0_PATIENCE_S = 5.0
+CONNECT_TIMEOUT_S = 5.0
+# QoS 0 knows no Receive Maximum: beyond this many times the credit, what comes is dropped and counted.
+QOS0_CREDITS = 10
 
 
 def client_id_of(instance: MqttInstance, flow: str, rule: str, share: str = "") -> str:
@@ -76,34 +80,38 @@ class MqttSource:
         self._credit = credit
         self._state = state
         self._counters = counters
-        self._is_five = instance.protocol_level == 5
-        self._lock = threading.Lock()
+        self._protocol_level = instance.protocol_level
+        self._is_five = self._protocol_level == 5
+        self._lock = threading.RLock()  # the worker and the keeper both drive the client, never at the same time
         self._unsettled: dict[int, Item] = {}  # by packet identifier
         self._is_reading = True
-        self._subscribed = threading.Event()
+        self._is_subscribed = False
+        self._has_arrived = False
+        self._connect_at = 0.0
+        self._retry_delay_s = RECONNECT_MIN_S
         self._running_since = 0.0
         self._short_lived = 0
         self._client = new_client(
-            instance, client_id_of(instance, flow, rule, share), is_clean=False, manual_ack=True, reconnects=True
+            instance, client_id_of(instance, flow, rule), is_clean=False, manual_ack=True, kind=DrivenClient
         )
+        self._client.connect_timeout = CONNECT_TIMEOUT_S
         self._client.on_connect = self._on_connect
-        self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
-        self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
+        self._client.on_received = self._on_received
 
-    def start(self) -> None:
-        """Connect and go on connecting, in paho's thread."""
-        host, port = address_of(self._instance)
-        if self._is_five:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho does not annotate it
-            properties.SessionExpiryInterval = self._instance.session_expiry_s
-            properties.ReceiveMaximum = self._credit
-            self._client.connect_async(host, port, KEEP_ALIVE_S, clean_start=False, properties=properties)
-        else:
-            self._client.connect_async(host, port, KEEP_ALIVE_S)
-        self._client.loop_start()
+    def pump(self, timeout_s: float) -> None:
+        """Serve the connection, making it if there is none, and wait up to `timeout_s` for messages."""
+        with self._lock:
+            deadline = time.monotonic() + timeout_s
+            self._has_arrived = False
+            while True:
+                remaining_s = deadline - time.monotonic()
+                if not self._client.drive(max(0.0, remaining_s)):
+                    self._connect(max(0.0, remaining_s))
+                if self._has_arrived or time.monotonic() >= deadline:
+                    return
 
     def settle(self, items: Sequence[Item]) -> None:
         """Acknowledge, in the order of arrival."""
@@ -113,7 +121,8 @@ class MqttSource:
                 # After the session was lost the broker gives the same identifier to another message: that one is not ours to settle.
                 if qos > 0 and self._unsettled.get(packet_id) is item:
                     del self._unsettled[packet_id]
-                    self._client.ack(packet_id, qos)
+                    self._client.acknowledge(packet_id, qos)
+            self._client.write_out()
 
     def refuse(self, item: Item) -> bool:
         """Keep the record unacknowledged: MQTT has no other place for it. A QoS 0 message nobody keeps."""
@@ -129,14 +138,37 @@ class MqttSource:
         Closing a socket with unread data resets the connection, and what was written last is lost with it. A broker serves packets in
         order: the answer to another SUBSCRIBE says that it has read what we wrote before.
         """
-        if self._client.is_connected():
-            self._subscribed.clear()
-            self._subscribe()
-            self._subscribed.wait(SETTLE_TIMEOUT_S)
-        self._client.disconnect()
-        self._client.loop_stop()
+        with self._lock:
+            if self._client.is_connected():
+                self._is_subscribed = False
+                self._subscribe()
+                deadline = time.monotonic() + SETTLE_TIMEOUT_S
+                while not self._is_subscribed and time.monotonic() < deadline and self._client.drive(0.1):
+                    pass
+            self._client.disconnect()
+            self._client.write_out()
 
-    # paho's callbacks, all in its thread.
+    def _connect(self, patience_s: float) -> None:
+        """Dial if it is time to; otherwise wait, not longer than `patience_s`."""
+        wait_s = self._connect_at - time.monotonic()
+        if wait_s > 0 or not self._is_reading:
+            time.sleep(min(patience_s, max(0.0, wait_s)) if self._is_reading else patience_s)
+            return
+        self._connect_at = time.monotonic() + self._retry_delay_s
+        self._retry_delay_s = min(RECONNECT_MAX_S, 2 * self._retry_delay_s)
+        host, port = address_of(self._instance)
+        try:
+            if self._is_five:
+                properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho does not annotate it
+                properties.SessionExpiryInterval = self._instance.session_expiry_s
+                properties.ReceiveMaximum = self._credit
+                self._client.connect(host, port, KEEP_ALIVE_S, clean_start=False, properties=properties)
+            else:
+                self._client.connect(host, port, KEEP_ALIVE_S)
+        except (OSError, ValueError) as error:
+            self._state.change(State.RECONNECTING, f"cannot connect to {self._instance.endpoint}: {error}")
+
+    # paho's callbacks, all while the client is driven.
 
     def _on_connect(
         self, client: Client, userdata: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
@@ -146,9 +178,8 @@ class MqttSource:
             self._state.change(State.RECONNECTING, f"the MQTT broker refused the connection: {reason}")
             return
         if not flags.session_present:
-            with self._lock:
-                # The broker forgot what it had sent: its identifiers start anew.
-                self._unsettled.clear()
+            # The broker forgot what it had sent: its identifiers start anew.
+            self._unsettled.clear()
         self._subscribe()
 
     def _on_subscribe(
@@ -160,33 +191,30 @@ class MqttSource:
             self._state.change(State.STARTING_FAILED, f"the MQTT broker refused the subscription: {refused[0]}")
         elif self._is_reading:
             self._running_since = time.monotonic()
+            self._retry_delay_s = RECONNECT_MIN_S
             self._state.change(State.RUNNING)
-        self._subscribed.set()
-
-    def _on_connect_fail(self, client: Client, userdata: Any) -> None:
-        del client, userdata
-        self._state.change(State.RECONNECTING, f"cannot connect to {self._instance.endpoint}")
+        self._is_subscribed = True
 
     def _on_disconnect(
         self, client: Client, userdata: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
-        del userdata, flags, properties
+        del client, userdata, flags, properties
         if reason.value == SESSION_TAKEN_OVER:
             # Two clients with one id would throw each other out for ever, each losing what the other was sent.
+            self._connect_at = float("inf")
             self._state.change(State.TAKEN_OVER, "another client connected with this rule's client id")
-            client.disconnect()
         elif self._is_reading:
-            self._come_back(client, str(reason))
+            self._come_back(str(reason))
 
-    def _come_back(self, client: Client, reason: str) -> None:
+    def _come_back(self, reason: str) -> None:
         lived_s = time.monotonic() - self._running_since
         self._short_lived = self._short_lived + 1 if lived_s < SHORT_LIVED_S else 0
         if self._short_lived < SHORT_LIVED_IN_A_ROW:
-            client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
+            self._connect_at = time.monotonic() + RECONNECT_MIN_S
             self._state.change(State.RECONNECTING, f"the MQTT connection was lost: {reason}")
             return
         delay_s = min(STAY_AWAY_MAX_S, RECONNECT_MAX_S * 2 ** (self._short_lived - SHORT_LIVED_IN_A_ROW))
-        client.reconnect_delay_set(delay_s, delay_s)
+        self._connect_at = time.monotonic() + delay_s
         self._state.change(
             State.TAKEN_OVER,
             f"{self._short_lived} connections in a row ended within {SHORT_LIVED_S:g} s: "
@@ -201,70 +229,73 @@ class MqttSource:
             self._client.subscribe(self._filter, qos=self._instance.subscribe_qos)
 
     def _on_message(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
-        del userdata
+        del client, userdata
+        properties = message.properties
+        self._on_received(
+            Publish(
+                topic=message.topic,
+                payload=bytes(message.payload),
+                qos=message.qos,
+                retain=message.retain,
+                dup=message.dup,
+                packet_id=message.mid,
+                user_properties=list(getattr(properties, "UserProperty", ())),
+                message_expiry_interval=getattr(properties, "MessageExpiryInterval", None),
+                content_type=getattr(properties, "ContentType", ""),
+            )
+        )
+
+    def _on_received(self, publish: Publish) -> None:
         if not self._is_reading:
             return
-        if message.retain and not self._is_five:
+        if publish.retain and not self._is_five:
             # Under 3.1.1 the broker cannot be told to keep retained messages: this is an old value, sent because we subscribed.
-            if message.qos > 0:
-                client.ack(message.mid, message.qos)
+            if publish.qos > 0:
+                self._client.acknowledge(publish.packet_id, publish.qos)
             return
-        try:
-            item = self._item(message)
-        except UnicodeDecodeError:
-            logger().error("topic is not UTF-8", extra={"rule": self._rule})
-            client.ack(message.mid, message.qos)
-            return
-        if message.qos > 0:
-            with self._lock:
-                if message.dup and _is_same(self._unsettled.get(message.mid), item):
-                    return  # redelivered after a reconnect, and we still have it
-                self._unsettled[message.mid] = item
-        elif not self._inbox.wait_for_room(2 * self._credit, QOS0_PATIENCE_S):
+        item = self._item(publish)
+        if publish.qos > 0:
+            if publish.dup and _is_same(self._unsettled.get(publish.packet_id), item):
+                return  # redelivered after a reconnect, and we still have it
+            self._unsettled[publish.packet_id] = item
+        elif self._inbox.unsettled >= QOS0_CREDITS * self._credit:
             self._counters.add("mqbridge_dropped_total", rule=self._rule, reason="qos0_overflow", intentional="false")
             return
-        self._inbox.put(item)
+        self._has_arrived = True
+        self._inbox.put(item, time.monotonic())
 
-    def _item(self, message: MQTTMessage) -> Item:
+    def _item(self, publish: Publish) -> Item:
         now_ms = int(time.time() * 1000)
-        properties = message.properties
-        user_properties = tuple(getattr(properties, "UserProperty", ()))
-        client_id = self._client_id(message.topic, user_properties)
+        client_id = self._client_id(publish)
         event = mqtt_event(
             rule=self._rule,
-            event_id=self._message_id(message, user_properties) or random_message_id(now_ms),
+            event_id=self._message_id(publish) or random_message_id(now_ms),
             time_ms=now_ms,
             instance_id=self._instance.instance_id,
-            topic=message.topic,
-            payload=bytes(message.payload),
-            qos=message.qos,
-            retain=message.retain,
-            protocol_version=self._instance.protocol_level,
+            protocol_version=self._protocol_level,
+            publish=publish,
             client_id=client_id,
-            user_properties=user_properties,
-            message_expiry_interval=getattr(properties, "MessageExpiryInterval", None),
-            content_type=getattr(properties, "ContentType", None),
         )
-        return Item(event=event, lane=client_id or message.topic, token=(message.mid, message.qos))
+        return Item(event=event, lane=client_id or publish.topic, token=(publish.packet_id, publish.qos))
 
-    def _client_id(self, topic: str, user_properties: Sequence[tuple[str, str]]) -> str:
+    def _client_id(self, publish: Publish) -> str:
         where = self._instance.client_id_from
         if where is None:
             return ""
         if where.user_property is not None:
-            return next((value for name, value in user_properties if name == where.user_property), "")
-        levels = topic.split("/")
+            return next((value for name, value in publish.user_properties if name == where.user_property), "")
+        levels = publish.topic.split("/")
         level = where.topic_level or 0
         return levels[level - 1] if level <= len(levels) else ""
 
-    def _message_id(self, message: MQTTMessage, user_properties: Sequence[tuple[str, str]]) -> str:
+    def _message_id(self, publish: Publish) -> str:
         where = self._instance.message_id_from
         if where is None:
             return ""
         if where.user_property is not None:
-            return next((value for name, value in user_properties if name == where.user_property), "")
+            return next((value for name, value in publish.user_properties if name == where.user_property), "")
         try:
-            found: Any = json.loads(message.payload)
+            found: Any = json.loads(publish.payload)
             for name in str(where.json_path).split(".")[1:]:
                 found = found[name]
         except (ValueError, KeyError, TypeError, IndexError, RecursionError):

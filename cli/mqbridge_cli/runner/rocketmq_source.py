@@ -1,8 +1,7 @@
-"""An inbound rule's source: a member of the rule's consumer group, in a thread of its own, so that heartbeats go on while a batch is
-under way. Offsets are committed only for what is settled.
-"""
+"""An inbound rule's source: a member of the rule's consumer group. Offsets are committed only for what is settled."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,8 +17,6 @@ from rocketmq_remoting import Consumer, RocketMQError, RouteNotFound, StartFrom,
 
 __all__ = ["RocketMQSource"]
 
-IDLE_POLL_S = 0.5
-BUSY_POLL_S = 0.02  # settled records wait for the next poll to be noted, and make room for more
 TO_DEAD_LETTERS = -1  # the delay level that sends a message back straight to %DLQ%group
 
 
@@ -33,11 +30,9 @@ class RocketMQSource:
         self._rule = rule
         self._inbox = inbox
         self._state = state
-        self._settled: deque[StoredMessage] = deque()
+        self._lock = threading.Lock()  # the worker and the keeper both poll, never at the same time
         self._refused: deque[StoredMessage] = deque()
         self._is_reading = True
-        self._is_closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"source-{rule.rule_id}", daemon=True)
         self._consumer = Consumer(
             open_client(instance),
             group=rule.consumer_group,
@@ -46,17 +41,25 @@ class RocketMQSource:
             max_unsettled=credit,
         )
 
-    def start(self) -> None:
-        """Join the group, and go on trying."""
-        self._thread.start()
+    def pump(self, timeout_s: float) -> None:
+        """Stay a member of the group, and wait up to `timeout_s` for messages."""
+        with self._lock:
+            self._send_back_refused()
+            messages = self._consumer.poll(timeout_s)
+            self._show(self._consumer.problem)
+            if self._is_reading:
+                for message in messages:
+                    self._receive(message)
 
     def settle(self, items: Sequence[Item]) -> None:
-        """Have the offsets committed by the source's thread."""
-        self._settled.extend(item.token for item in items)
+        """Have the offsets committed, within a second."""
+        with self._lock:
+            self._consumer.settle([item.token for item in items])
 
     def refuse(self, item: Item) -> bool:
         """Send the message to the group's own dead-letter topic, %DLQ%group; until the broker has it, it stays uncommitted."""
-        self._refused.append(item.token)
+        with self._lock:
+            self._refused.append(item.token)
         return True
 
     def stop_reading(self) -> None:
@@ -65,24 +68,13 @@ class RocketMQSource:
 
     def close(self) -> None:
         """Commit, leave the group and disconnect."""
-        self._is_closing.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._is_closing.is_set():
-            messages = self._consumer.poll(BUSY_POLL_S if self._consumer.unsettled_count else IDLE_POLL_S)
-            self._show(self._consumer.problem)
-            if self._is_reading:
-                for message in messages:
-                    self._receive(message)
-            self._note_settled()
-        self._note_settled()
-        self._consumer.close()
+        with self._lock:
+            self._send_back_refused()
+            self._consumer.close()
 
     def _receive(self, message: StoredMessage) -> None:
         if not message.fault:
-            self._inbox.put(self._item(message))
+            self._inbox.put(self._item(message), time.monotonic())
             return
         logger().error(
             "message cannot be read; it goes to the group's dead-letter topic",
@@ -95,18 +87,14 @@ class RocketMQSource:
         # What goes to one MQTT topic keeps its order.
         return Item(event=event, lane=message.properties.get("mqttSecondTopic", ""), token=message)
 
-    def _note_settled(self) -> None:
-        settled = [self._settled.popleft() for _ in range(len(self._settled))]
-        self._consumer.settle(settled)
-        for _ in range(len(self._refused)):
-            message = self._refused.popleft()
+    def _send_back_refused(self) -> None:
+        while self._refused:
             try:
-                self._consumer.send_back(message, delay_level=TO_DEAD_LETTERS)
+                self._consumer.send_back(self._refused[0], delay_level=TO_DEAD_LETTERS)
             except RocketMQError as error:
-                self._refused.append(message)
                 self._show(error)
                 return
-            self._consumer.settle([message])
+            self._consumer.settle([self._refused.popleft()])
 
     def _show(self, problem: RocketMQError | None) -> None:
         if not self._is_reading:

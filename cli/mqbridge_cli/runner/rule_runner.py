@@ -39,8 +39,8 @@ class RuleRunner:
         self.inbox = Inbox(window, credit)
         self._source = self._make_source(credit, counters, share)
         handler = outbound_handler if isinstance(rule, OutboundRule) else inbound_handler
-        self.worker = Worker(rule.rule_id, self._source, self.inbox, handler, Bridge(rules, self._sinks, counters))
-        self._starter = threading.Thread(target=self._start, name=f"start-{rule.rule_id}", daemon=True)
+        bridge = Bridge(rules, self._sinks, counters)
+        self.worker = Worker(rule.rule_id, self._source, self.inbox, handler, bridge, self._prepare)
 
     @property
     def rule_id(self) -> str:
@@ -53,33 +53,30 @@ class RuleRunner:
         return str(self._rule.source.instance_id)
 
     def start(self) -> None:
-        """Begin, in the background: other rules do not wait for this one's brokers."""
-        self._starter.start()
+        """Begin, in the worker's thread: other rules do not wait for this one's brokers."""
+        self.worker.start()
 
     def stop_reading(self) -> None:
         """Begin to stop: take nothing new, and finish what is here."""
         self._stopping.set()
         self.state.change(State.DRAINING)
         self._source.stop_reading()
-        self.inbox.drain()
+        self.worker.drain()
 
     def finish(self, deadline: float) -> None:
         """Wait for what is under way until `deadline` (time.monotonic), acknowledge it, and disconnect."""
-        self._starter.join(max(0.0, deadline - time.monotonic()))
         self.worker.join(max(0.0, deadline - time.monotonic()))
         self._source.close()
         self._sinks.close()
         self.state.change(State.STOPPED)
 
-    def _start(self) -> None:
+    def _prepare(self) -> bool:
         if isinstance(self._rule, OutboundRule):
             # Subscribing first would make a session that gathers messages for a topic which may be a typing error.
             destination = self._rule.destination
             instance = self._rules.rocketmq[str(destination.instance_id)]
             wait_until_topic_exists(instance, destination.topic, self.state, self._stopping)
-        if not self._stopping.is_set():
-            self.worker.start()
-            self._source.start()
+        return not self._stopping.is_set()
 
     def _make_source(self, credit: int, counters: Counters, share: str) -> Source:
         rule = self._rule

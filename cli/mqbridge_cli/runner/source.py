@@ -9,10 +9,13 @@ __all__ = ["Source"]
 
 
 class Source(Protocol):
-    """Where a rule's records come from. It puts them into its inbox, and keeps each until it is settled."""
+    """Where a rule's records come from. It puts them into its inbox, and keeps each until it is settled.
 
-    def start(self) -> None:
-        """Begin to read, in a thread of the source's own; connects for ever."""
+    It has no thread of its own: the worker drives it between batches, and the keeper while a batch takes long.
+    """
+
+    def pump(self, timeout_s: float) -> None:
+        """Keep the connection up, connecting for ever, and wait up to `timeout_s` for records; return when some have come."""
         ...
 
     def settle(self, items: Sequence[Item]) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from paho.mqtt.client import Client
@@ -12,6 +13,8 @@ from mqbridge.rules import MqttInstance, Tls
 from mqbridge.secrets import resolve
 
 __all__ = ["KEEP_ALIVE_S", "address_of", "new_client"]
+
+AnyClient = TypeVar("AnyClient", bound=Client)
 
 KEEP_ALIVE_S = 60
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -24,22 +27,27 @@ def address_of(instance: MqttInstance) -> tuple[str, int]:
 
 
 def new_client(
-    instance: MqttInstance, client_id: str, *, is_clean: bool, manual_ack: bool = False, reconnects: bool = False
-) -> Client:
-    """Return a client that is ready to connect. Under MQTT 5 `is_clean` is Clean Start, given again to connect().
+    instance: MqttInstance,
+    client_id: str,
+    *,
+    is_clean: bool,
+    manual_ack: bool = False,
+    kind: type[AnyClient],
+) -> AnyClient:
+    """Return a client of `kind` that is ready to connect. Under MQTT 5 `is_clean` is Clean Start, given again to connect().
 
     Raises:
         UnresolvedSecret: a secret that the instance refers to cannot be had.
         OSError: a file that its Tls names cannot be read.
     """
     is_five = instance.protocol_level == 5
-    client = Client(
+    client = kind(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         clean_session=None if is_five else is_clean,
         protocol=MQTTProtocolVersion.MQTTv5 if is_five else MQTTProtocolVersion.MQTTv311,
         manual_ack=manual_ack,
-        reconnect_on_failure=reconnects,
+        reconnect_on_failure=False,
     )
     if instance.auth == "ApsaraSignature":
         # ApsaraMQ for MQTT, signature authentication: the client id signed with the secret key.

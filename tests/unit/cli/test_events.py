@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from mqbridge import triggers
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge_cli.runner.events import mqtt_event, rocketmq_event
+from mqbridge_cli.runner.publish_packet import Publish
 from rocketmq_remoting import StoredMessage
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -41,15 +42,9 @@ def test_mqtt_message_survives_the_event(
         event_id="e",
         time_ms=time_ms,
         instance_id="i",
-        topic=topic,
-        payload=payload,
-        qos=qos,
-        retain=retain,
         protocol_version=version,
         client_id=client_id,
-        user_properties=user_properties,
-        message_expiry_interval=expiry,
-        content_type=content_type,
+        publish=Publish(topic, payload, qos, retain, False, 7, user_properties, expiry, content_type),
     )
     batch = triggers.read([event])
     assert batch.only_rule == "r"

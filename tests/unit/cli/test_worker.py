@@ -1,5 +1,6 @@
 """A worker: what the handler says about a record decides what the source is told."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ class _Source:
         self.refused: list[int] = []
         self._keeps_refused = keeps_refused
 
-    def start(self) -> None: ...
+    def pump(self, timeout_s: float) -> None: ...
 
     def settle(self, items: Sequence[Item]) -> None:
         self.settled += [item.token for item in items]
@@ -49,8 +50,8 @@ def _run(source: _Source, responses: list[Any], count: int = 3) -> tuple[Inbox, 
 
     worker = Worker("r", source, inbox, handler, Bridge(RULES, Captured()))
     for number in range(count):
-        inbox.put(Item(event={"id": str(number)}, lane=str(number), token=number))
-    inbox.drain()
+        inbox.put(Item(event={"id": str(number)}, lane=str(number), token=number), now=0.0)
+    worker.drain()
     worker.start()
     assert worker.join(5)
     return inbox, worker, calls
@@ -97,3 +98,46 @@ def test_handler_that_raises_loses_nothing() -> None:
     assert len(calls) == 1
     assert source.settled == []
     assert inbox.unsettled == 3
+
+
+def test_source_of_a_busy_worker_is_served_by_the_keeper() -> None:
+    """A handler that takes long must not cost the session its heartbeats."""
+    pumped, release = threading.Event(), threading.Event()
+
+    class Source(_Source):
+        def pump(self, timeout_s: float) -> None:
+            del timeout_s
+            if handling.is_set():
+                pumped.set()
+
+    handling = threading.Event()
+
+    def slow(event: Any, context: Any) -> Any:
+        del event, context
+        handling.set()
+        release.wait(10)
+        return {"batchItemFailures": []}
+
+    inbox = Inbox(BatchWindow(count=10), credit=100)
+    worker = Worker("r", Source(keeps_refused=True), inbox, slow, Bridge(RULES, Captured()))
+    inbox.put(Item(event={"id": "0"}, lane="0", token=0), now=0.0)
+    worker.start()
+    assert handling.wait(5)
+    while not pumped.wait(0.05):
+        worker.keep_up()
+    release.set()
+    worker.drain()
+    assert worker.join(5)
+
+
+def test_rule_that_is_not_to_run_reads_nothing() -> None:
+    class Source(_Source):
+        def pump(self, timeout_s: float) -> None:
+            raise AssertionError(timeout_s)
+
+    inbox = Inbox(BatchWindow(count=10), credit=100)
+    worker = Worker(
+        "r", Source(keeps_refused=True), inbox, lambda _e, _c: None, Bridge(RULES, Captured()), lambda: False
+    )
+    worker.start()
+    assert worker.join(5)

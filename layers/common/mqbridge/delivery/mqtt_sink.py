@@ -68,7 +68,7 @@ class _Connection:
     def __init__(self, instance: MqttInstance, deadline: float) -> None:
         prefix = instance.client_id_prefix
         client_id = (prefix + os.urandom(16).hex())[:MAX_CLIENT_ID_LENGTH]
-        self._client = client = new_client(instance, client_id, is_clean=True)
+        self._client = client = new_client(instance, client_id, is_clean=True, kind=Client)
         self._is_five = instance.protocol_level == 5
         self._refusal: str | None = "no answer to CONNECT in time"
         self._acknowledged: dict[int, ReasonCode] = {}

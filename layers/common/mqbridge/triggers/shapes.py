@@ -9,6 +9,7 @@ import binascii
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from mqbridge.messages import MqttMessage, RocketMQMessage
@@ -194,11 +195,18 @@ def _plain(name: Any, value: Any) -> str:
 
 
 def _time_ms(text: Any) -> int:
+    if not isinstance(text, str):
+        raise UnreadableRecord(f"time: expected an RFC 3339 time, got {_kind(text)}")
+    return _parsed_time_ms(text)
+
+
+@lru_cache(maxsize=16)  # many records of a batch have the same time
+def _parsed_time_ms(text: str) -> int:
     try:
         time = datetime.fromisoformat(text)
         return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UnreadableRecord(f"time: expected an RFC 3339 time, got {str(text)[:50]!r}") from error
+    except (ValueError, OverflowError) as error:
+        raise UnreadableRecord(f"time: expected an RFC 3339 time, got {text[:50]!r}") from error
 
 
 def _keys(data: Mapping[str, Any]) -> str:
