@@ -49,6 +49,8 @@ class Consumer:
     Call `poll` again and again: it also sends heartbeats, shares the queues with the other members and commits offsets. A message is
     given out again, to whoever reads its queue then, unless it was settled.
 
+    `expression` says which messages are wanted: of type TAG, "*" or tags separated by "||"; of type SQL92, a condition on properties.
+
     `problem` is the latest failure that is not overcome yet; `poll` goes on trying and raises nothing for it.
     """
 
@@ -59,6 +61,7 @@ class Consumer:
         group: str,
         topic: str,
         expression: str = "*",
+        expression_type: str = "TAG",
         start_from: StartFrom | None = None,
         max_unsettled: int = 1_000,
     ) -> None:
@@ -72,7 +75,7 @@ class Consumer:
         version = int(time.time() * 1000)
         # Every member of a group must name the same topics, and Java's name the retry topic too.
         self._subscriptions = {
-            topic: Subscription(topic=topic, expression=expression, version=version),
+            topic: Subscription(topic=topic, expression=expression, version=version, expression_type=expression_type),
             f"%RETRY%{group}": Subscription(topic=f"%RETRY%{group}", expression="*", version=version),
         }
         self._progress: dict[MessageQueue, QueueProgress] = {}
@@ -323,7 +326,7 @@ class Consumer:
             "suspendTimeoutMillis": str(SUSPEND_MS),
             "subscription": subscription.expression,
             "subVersion": str(subscription.version),
-            "expressionType": "TAG",
+            "expressionType": subscription.expression_type,
         }
         opaque = connection.submit(RequestCode.PULL_MESSAGE, fields)
         return _Pull(connection=connection, opaque=opaque, expires=now + SUSPEND_MS / 1000 + ANSWER_MARGIN_S)

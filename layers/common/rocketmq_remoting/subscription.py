@@ -10,16 +10,21 @@ __all__ = ["Subscription", "allocate_averagely"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """One topic with a TAG expression: "*" or tags separated by "||". `version` is the time it was made, in milliseconds."""
+    """What is wanted of one topic. `version` is the time it was made, in milliseconds.
+
+    The expression is of type TAG ("*" or tags separated by "||") or SQL92 (a condition on properties, which the broker evaluates if it
+    has enablePropertyFilter).
+    """
 
     topic: str
     expression: str
     version: int
+    expression_type: str = "TAG"
 
     @property
     def tags(self) -> frozenset[str]:
         """The tags that are wanted; none means all."""
-        if self.expression == "*":
+        if self.expression == "*" or self.expression_type != "TAG":
             return frozenset()
         return frozenset(tag.strip() for tag in self.expression.split("||") if tag.strip())
 
@@ -36,7 +41,7 @@ class Subscription:
             "codeSet": sorted(java_string_hash(tag) for tag in self.tags),
             "subVersion": self.version,
             "classFilterMode": False,
-            "expressionType": "TAG",
+            "expressionType": self.expression_type,
         }
 
 
