@@ -244,7 +244,10 @@ class Consumer:
             )
             if isinstance(answer, Frame) and answer.code == ResponseCode.SUCCESS:
                 try:
-                    return [str(member) for member in parse_json(answer.body)["consumerIdList"]]
+                    # A broker lists connections, not members: one that broke while the broker hung, its last heartbeat still in the
+                    # queue, is listed beside the new one for two minutes (ConsumerGroupInfo.getAllClientId, 4.9.7). Counted
+                    # twice, a member would leave half of its queues to its own ghost.
+                    return sorted({str(member) for member in parse_json(answer.body)["consumerIdList"]})
                 except (ValueError, KeyError, TypeError) as cause:
                     raise ProtocolError(f"consumer list is not readable: {cause!r}") from cause
             error = answer if isinstance(answer, RocketMQError) else refusal(answer.code, answer.remark)

@@ -516,6 +516,18 @@ def test_queues_are_shared_with_other_members(group: ScriptedGroup, make_consume
     assert set(group.pulls(RETRY)) == {(RETRY, 0)}
 
 
+def test_member_that_is_listed_twice_keeps_all_its_queues(group: ScriptedGroup, make_consumer: MakeConsumer) -> None:
+    """A broker that hung lists a member's broken connection beside the new one."""
+    consumer = make_consumer()
+    idle(consumer, group, queues=2)
+    asked = len(group.broker.of(MEMBERS))
+    group.change_members(group.me)
+    poll_until(consumer, lambda: len(group.broker.of(MEMBERS)) > asked)
+    group.add("first", queue=0)
+    group.add("second", queue=1)
+    assert sorted(bodies(receive(consumer, 2))) == [b"first", b"second"]
+
+
 def test_released_queue_is_committed_first_and_pulled_no_more(
     group: ScriptedGroup, make_consumer: MakeConsumer
 ) -> None:
