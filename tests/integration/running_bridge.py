@@ -52,14 +52,14 @@ def data_rules(mosquitto: Mosquitto, rocketmq: RocketMQ, **sections: Any) -> dic
 class RunningBridge:
     """The runner on a rules document, started and stopped like a service."""
 
-    def __init__(self, directory: Path, rules: Mapping[str, Any]) -> None:
+    def __init__(self, directory: Path, rules: Mapping[str, Any], *options: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._health = f"http://127.0.0.1:{free_port()}"
         rules_path = directory / "rules.json"
         rules_path.write_text(json.dumps(rules))
         listen = self._health.removeprefix("http://")
         command = [sys.executable, "-m", "mqbridge_cli.main", "run", "--rules", str(rules_path), "--listen", listen]
-        self.process = ManagedProcess("mqbridge", command, log_path=directory / "mqbridge.log")
+        self.process = ManagedProcess("mqbridge", (*command, *options), log_path=directory / "mqbridge.log")
 
     def __enter__(self) -> "RunningBridge":
         self.start()
