@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from mqbridge_cli.runner.publish_packet import Publish
+from mqbridge.mqtt import Publish
 from rocketmq_remoting import RESERVED_PROPERTIES, StoredMessage
 
 __all__ = ["mqtt_event", "rocketmq_event"]

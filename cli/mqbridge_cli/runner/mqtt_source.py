@@ -18,14 +18,12 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from mqbridge.mqtt import KEEP_ALIVE_S, address_of, new_client
+from mqbridge.mqtt import KEEP_ALIVE_S, Publish, address_of, new_client
 from mqbridge.rules import MqttInstance
 from mqbridge.telemetry import Counters
-from mqbridge_cli.runner.driven_client import DrivenClient
 from mqbridge_cli.runner.events import mqtt_event
 from mqbridge_cli.runner.inbox import Inbox
 from mqbridge_cli.runner.lanes import Item
-from mqbridge_cli.runner.publish_packet import Publish
 from mqbridge_cli.runner.state import RuleState, State
 from rocketmq_remoting import random_message_id
 
@@ -91,9 +89,7 @@ class MqttSource:
         self._retry_delay_s = RECONNECT_MIN_S
         self._running_since = 0.0
         self._short_lived = 0
-        self._client = new_client(
-            instance, client_id_of(instance, flow, rule), is_clean=False, manual_ack=True, kind=DrivenClient
-        )
+        self._client = new_client(instance, client_id_of(instance, flow, rule, share), is_clean=False, manual_ack=True)
         self._client.connect_timeout = CONNECT_TIMEOUT_S
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from mqbridge import triggers
 from mqbridge.messages import MqttMessage, RocketMQMessage
+from mqbridge.mqtt import Publish
 from mqbridge_cli.runner.events import mqtt_event, rocketmq_event
-from mqbridge_cli.runner.publish_packet import Publish
 from rocketmq_remoting import StoredMessage
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -3,18 +3,18 @@
 Delivered is PUBACK or PUBCOMP; QoS 0 knows no answer, there it is "written to the connection".
 """
 
+import itertools
 import os
 import time
 from collections.abc import Sequence
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from mqbridge.delivery.sinks import Outgoing, Sent
 from mqbridge.messages import MqttMessage
-from mqbridge.mqtt import KEEP_ALIVE_S, address_of, new_client
+from mqbridge.mqtt import KEEP_ALIVE_S, Publish, address_of, new_client
 from mqbridge.outcomes import Delivered, Failed, Reject
 from mqbridge.rules import MqttInstance
 
@@ -24,6 +24,8 @@ __all__ = ["MqttSink"]
 IDLE_LIMIT_S = KEEP_ALIVE_S / 2
 MAX_CLIENT_ID_LENGTH = 64  # ApsaraMQ's limit
 MAX_IN_FLIGHT = 1_000  # where the broker's Receive Maximum allows as many
+
+FIRST_FAILURE = 0x80
 
 _DELIVERED = Delivered()
 # MQTT 5, 3.4.2.1: what publishing again will not change.
@@ -66,25 +68,23 @@ class MqttSink:
 
 class _Connection:
     def __init__(self, instance: MqttInstance, deadline: float) -> None:
-        prefix = instance.client_id_prefix
-        client_id = (prefix + os.urandom(16).hex())[:MAX_CLIENT_ID_LENGTH]
-        self._client = client = new_client(instance, client_id, is_clean=True, kind=Client)
-        self._is_five = instance.protocol_level == 5
+        client_id = (instance.client_id_prefix + os.urandom(16).hex())[:MAX_CLIENT_ID_LENGTH]
+        self._client = client = new_client(instance, client_id, is_clean=True)
         self._refusal: str | None = "no answer to CONNECT in time"
-        self._acknowledged: dict[int, ReasonCode] = {}
+        self._window = MAX_IN_FLIGHT
+        self._max_packet_bytes: int | None = None
+        self._packet_ids = itertools.cycle(range(1, 65_536))
+        self._outcomes: list[Sent | None] = []
+        self._awaited: dict[int, int] = {}  # places in the outcomes by packet identifier
         self._is_lost = False
         self._last_use = (time.monotonic(), time.time())
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
-        client.max_inflight_messages_set(
-            0
-        )  # paho's own window cannot follow the broker's Receive Maximum; `publish` keeps one
-        self._window = MAX_IN_FLIGHT
+        client.on_acknowledged = self._on_acknowledged
         client.connect_timeout = max(0.1, deadline - time.monotonic())
         client.connect(*address_of(instance), keepalive=KEEP_ALIVE_S)
         while self._refusal is not None and not self._is_lost and time.monotonic() < deadline:
-            client.loop(0.05)
+            client.drive(0.05)
         if self._refusal is not None:
             self.close()
             raise ConnectionError(self._refusal)
@@ -94,64 +94,63 @@ class _Connection:
         monotonic, wall = self._last_use
         if max(time.monotonic() - monotonic, time.time() - wall) > IDLE_LIMIT_S:
             return False
-        self._client.loop(0)
-        return not self._is_lost
+        return self._client.drive(0.0) and not self._is_lost
 
     def publish(self, messages: Sequence[MqttMessage], deadline: float) -> list[Sent]:
         """Publish all and wait for the acknowledgements; what gets none in time has an unknown outcome."""
-        outcomes: list[Sent | None] = []
-        awaited: dict[int, int] = {}
+        self._outcomes, self._awaited = [], {}
         for message in messages:
             if self._is_lost or time.monotonic() >= deadline:
-                outcomes.append(Failed("connection_lost", "not published"))
-                continue
-            try:
-                info = self._client.publish(
-                    message.topic, message.payload, message.qos, message.retain, self._properties(message)
-                )
-            except ValueError as error:  # paho refuses before anything is sent
-                outcomes.append(Reject("illegal_message", str(error)))
-                continue
-            outcomes.append(None)
-            if message.qos > 0:
-                awaited[info.mid] = len(outcomes) - 1
-                self._drive(awaited, outcomes, deadline, until=self._window - 1)
-        self._drive(awaited, outcomes, deadline, until=0)
+                self._outcomes.append(Failed("connection_lost", "not published"))
+            else:
+                self._outcomes.append(None)
+                self._publish(message)
+                self._drive(deadline, until=self._window - 1)
+        self._drive(deadline, until=0)
         self._last_use = (time.monotonic(), time.time())
-        unwritten = self._is_lost or self._client.want_write()
+        for at in self._awaited.values():
+            self._outcomes[at] = Failed("outcome_unknown", "no acknowledgement in time", is_unknown=True)
         # A QoS 0 message has no acknowledgement: it counts once everything is written.
+        unwritten = self._is_lost or self._client.has_unsent
         default: Sent = Failed("connection_lost", "not written") if unwritten else _DELIVERED
-        for at in awaited.values():
-            outcomes[at] = Failed("outcome_unknown", "no acknowledgement in time", is_unknown=True)
-        return [outcome or default for outcome in outcomes]
+        return [outcome or default for outcome in self._outcomes]
 
     def close(self) -> None:
         """Disconnect, without waiting for anything."""
         self._client.disconnect()
-        self._client.loop(0)
+        self._client.write_out()
 
-    def _drive(self, awaited: dict[int, int], outcomes: list[Sent | None], deadline: float, *, until: int) -> None:
+    def _publish(self, message: MqttMessage) -> None:
+        packet_id = next(self._packet_ids) if message.qos else 0
+        publish = Publish(
+            message.topic,
+            message.payload,
+            message.qos,
+            message.retain,
+            False,
+            packet_id,
+            list(message.user_properties),
+            message.message_expiry_interval,
+            message.content_type,
+        )
+        try:
+            if self._max_packet_bytes is not None and len(message.payload) > self._max_packet_bytes:
+                raise ValueError(
+                    f"a payload of {len(message.payload)} bytes: the broker takes {self._max_packet_bytes}"
+                )
+            self._client.send_publish(publish)
+        except ValueError as error:
+            self._outcomes[-1] = Reject("illegal_message", str(error))
+        else:
+            if packet_id:
+                self._awaited[packet_id] = len(self._outcomes) - 1
+
+    def _drive(self, deadline: float, *, until: int) -> None:
         """Serve the network until at most `until` acknowledgements are awaited and, if that is 0, everything is written."""
-        while len(awaited) > until or (until == 0 and self._client.want_write()):
+        while len(self._awaited) > until or (until == 0 and self._client.has_unsent):
             if self._is_lost or time.monotonic() >= deadline:
                 return
-            self._client.loop(0.05)
-            acknowledged, self._acknowledged = self._acknowledged, {}
-            for mid, reason in acknowledged.items():
-                if mid in awaited:
-                    outcomes[awaited.pop(mid)] = _outcome_of(reason)
-
-    def _properties(self, message: MqttMessage) -> Properties | None:
-        if not self._is_five:
-            return None
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho does not annotate it
-        if message.user_properties:
-            properties.UserProperty = list(message.user_properties)
-        if message.message_expiry_interval is not None:
-            properties.MessageExpiryInterval = message.message_expiry_interval
-        if message.content_type:
-            properties.ContentType = message.content_type
-        return properties
+            self._client.drive(0.05)
 
     def _on_connect(
         self, client: Client, userdata: object, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
@@ -163,6 +162,7 @@ class _Connection:
             return
         self._refusal = None
         self._window = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
+        self._max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
 
     def _on_disconnect(
         self,
@@ -175,16 +175,15 @@ class _Connection:
         del client, userdata, flags, reason, properties
         self._is_lost = True
 
-    def _on_publish(
-        self, client: Client, userdata: object, mid: int, reason: ReasonCode, properties: Properties | None
-    ) -> None:
-        del client, userdata, properties
-        self._acknowledged[mid] = reason
+    def _on_acknowledged(self, packet_id: int, reason: int) -> None:
+        at = self._awaited.pop(packet_id, None)
+        if at is not None:
+            self._outcomes[at] = _outcome_of(reason)
 
 
-def _outcome_of(reason: ReasonCode) -> Sent:
-    if not reason.is_failure:
+def _outcome_of(reason: int) -> Sent:
+    if reason < FIRST_FAILURE:
         return _DELIVERED
-    if reason.value in _PERMANENT_REASONS:
-        return Reject("broker_forbids", f"the broker answered: {reason}")
-    return Failed("broker_refused", f"the broker answered: {reason}")
+    if reason in _PERMANENT_REASONS:
+        return Reject("broker_forbids", f"the broker answered with reason code {reason:#x}")
+    return Failed("broker_refused", f"the broker answered with reason code {reason:#x}")

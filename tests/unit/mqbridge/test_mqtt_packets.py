@@ -1,4 +1,4 @@
-"""PUBLISH packets: decoded as paho decodes them, and damage gives MalformedPublish and nothing else."""
+"""PUBLISH packets: decoded as paho decodes them, and damage gives MalformedPacket and nothing else."""
 
 from typing import Any
 
@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from mqbridge_cli.runner.publish_packet import MalformedPublish, Publish, decode_publish, frame_length
+from mqbridge.mqtt.packets import (
+    MalformedPacket,
+    Publish,
+    decode_acknowledgement,
+    decode_publish,
+    encode_publish,
+    frame_length,
+)
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
@@ -80,7 +87,7 @@ def test_mqtt_3_1_1_has_no_properties(publish: Publish) -> None:
 def test_any_bytes_are_a_publish_or_malformed(flags: int, packet: bytes, is_five: bool) -> None:
     try:
         decode_publish(flags, packet, is_five=is_five)
-    except MalformedPublish:
+    except MalformedPacket:
         return
 
 
@@ -88,7 +95,7 @@ def test_a_packet_cut_within_topic_or_properties_is_malformed() -> None:
     publish = Publish("devices/d1", b"", 1, False, False, 7, [("k", "v")], 60, "UTF-8")
     packet = _encoded(publish, is_five=True)
     for length in range(len(packet)):
-        with pytest.raises(MalformedPublish):
+        with pytest.raises(MalformedPacket):
             decode_publish(_flags(publish), packet[:length], is_five=True)
 
 
@@ -108,5 +115,36 @@ def test_frame_length_reads_every_size_of_remaining_length(length: int) -> None:
 
 
 def test_remaining_length_of_five_bytes_is_malformed() -> None:
-    with pytest.raises(MalformedPublish):
+    with pytest.raises(MalformedPacket):
         frame_length(b"\x30\xff\xff\xff\xff\x01", 0, 6)
+
+
+@given(publish=_publishes, is_five=st.booleans())
+def test_what_is_encoded_is_decoded(publish: Publish, is_five: bool) -> None:
+    if publish.qos == 0:
+        publish.packet_id = 0
+    if not is_five:
+        publish.user_properties, publish.message_expiry_interval, publish.content_type = [], None, ""
+    packet = encode_publish(publish, is_five=is_five)
+    begin, end = frame_length(packet, 0, len(packet))
+    assert end == len(packet)
+    assert decode_publish(packet[0] & 0x0F, packet[begin:end], is_five=is_five) == publish
+
+
+def test_text_that_is_too_long_is_not_encoded() -> None:
+    with pytest.raises(ValueError, match="65536 bytes"):
+        encode_publish(Publish("t" * 65_536, b"", 0, False, False, 0, []), is_five=True)
+
+
+@pytest.mark.parametrize(
+    ("packet", "expected"),
+    [(b"\x01\x02", (258, 0)), (b"\x00\x07\x10", (7, 0x10)), (b"\x00\x07\x87\x00", (7, 0x87))],
+)
+def test_acknowledgement_has_a_packet_identifier_and_perhaps_a_reason(packet: bytes, expected: tuple[int, int]) -> None:
+    assert decode_acknowledgement(packet) == expected
+
+
+@pytest.mark.parametrize("packet", [b"", b"\x00"])
+def test_acknowledgement_without_an_identifier_is_malformed(packet: bytes) -> None:
+    with pytest.raises(MalformedPacket):
+        decode_acknowledgement(packet)

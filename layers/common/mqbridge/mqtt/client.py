@@ -1,20 +1,17 @@
-"""A paho client for a configured MQTT instance: address, TLS, user or signature. Not connected yet."""
+"""A client for a configured MQTT instance: address, TLS, user or signature. Not connected yet."""
 
 import base64
 import hmac
-from typing import TypeVar
 from urllib.parse import urlsplit
 
-from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from mqbridge.mqtt.driven import DrivenClient
 from mqbridge.rocketmq import tls_context
 from mqbridge.rules import MqttInstance, Tls
 from mqbridge.secrets import resolve
 
 __all__ = ["KEEP_ALIVE_S", "address_of", "new_client"]
-
-AnyClient = TypeVar("AnyClient", bound=Client)
 
 KEEP_ALIVE_S = 60
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -32,16 +29,15 @@ def new_client(
     *,
     is_clean: bool,
     manual_ack: bool = False,
-    kind: type[AnyClient],
-) -> AnyClient:
-    """Return a client of `kind` that is ready to connect. Under MQTT 5 `is_clean` is Clean Start, given again to connect().
+) -> DrivenClient:
+    """Return a client that is ready to connect. Under MQTT 5 `is_clean` is Clean Start, given again to connect().
 
     Raises:
         UnresolvedSecret: a secret that the instance refers to cannot be had.
         OSError: a file that its Tls names cannot be read.
     """
     is_five = instance.protocol_level == 5
-    client = kind(
+    client = DrivenClient(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         clean_session=None if is_five else is_clean,
