@@ -9,7 +9,7 @@ from rocketmq_remoting import Client, Credentials
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["open_client", "tls_context"]
+__all__ = ["credentials_of", "open_client", "tls_context"]
 
 
 def open_client(instance: RocketMQInstance) -> Client:
@@ -19,15 +19,23 @@ def open_client(instance: RocketMQInstance) -> Client:
         UnresolvedSecret: a secret that the instance refers to cannot be had.
         OSError: a file that its Tls names cannot be read.
     """
-    credentials = None
-    if instance.access_key is not None and instance.secret_key is not None:
-        credentials = Credentials(
-            access_key=resolve(instance.access_key),
-            secret_key=resolve(instance.secret_key),
-            security_token=resolve(instance.security_token) if instance.security_token else "",
-        )
     tls = tls_context(instance.tls) if instance.tls is not None else None
-    return Client(instance.name_servers, credentials=credentials, tls=tls)
+    return Client(instance.name_servers, credentials=credentials_of(instance), tls=tls)
+
+
+def credentials_of(instance: RocketMQInstance) -> Credentials | None:
+    """Return the instance's credentials, or None if it has no access control.
+
+    Raises:
+        UnresolvedSecret: a secret that the instance refers to cannot be had.
+    """
+    if instance.access_key is None or instance.secret_key is None:
+        return None
+    return Credentials(
+        access_key=resolve(instance.access_key),
+        secret_key=resolve(instance.secret_key),
+        security_token=resolve(instance.security_token) if instance.security_token else "",
+    )
 
 
 def tls_context(tls: Tls) -> "ssl.SSLContext":

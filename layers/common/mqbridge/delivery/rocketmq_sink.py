@@ -1,24 +1,41 @@
-"""RocketMQ as a sink, through the remoting client."""
+"""RocketMQ as a sink, through the client that the instance names."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from mqbridge.delivery.sinks import Outgoing, Sent
 from mqbridge.messages import RocketMQMessage
 from mqbridge.outcomes import Delivered, Failed, Reject
-from mqbridge.rocketmq import open_client
+from mqbridge.rocketmq import credentials_of, open_client
 from mqbridge.rules import RocketMQInstance
-from rocketmq_remoting import IllegalMessage, OutcomeUnknown, Producer, RocketMQError
+from rocketmq_remoting import IllegalMessage, Message, OutcomeUnknown, Producer, RocketMQError, SendOutcome
 
-__all__ = ["RocketMQSink", "outcome_of"]
+__all__ = ["AnyProducer", "RocketMQSink", "outcome_of"]
 
 _DELIVERED = Delivered()
+
+
+class AnyProducer(Protocol):
+    """What a RocketMQ client has to offer: `rocketmq_remoting.Producer` and `NativeProducer` do, and pass one contract test."""
+
+    def send(self, messages: Sequence[Message], deadline: float) -> list[SendOutcome]:
+        """Send `messages` and return their outcomes in the same order; never raises for one of them.
+
+        Of one sharding key they are stored in the order given, and none overtakes an earlier one that failed.
+        `deadline` is time.monotonic seconds.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...
 
 
 class RocketMQSink:
     """A producer for one cluster."""
 
     def __init__(self, instance: RocketMQInstance) -> None:
-        self._producer = Producer(open_client(instance))
+        self._producer = _opened(instance)
 
     def send(self, messages: Sequence[Outgoing], deadline: float) -> list[Sent]:
         """Send RocketMQ messages; see `Sink.send`."""
@@ -28,6 +45,17 @@ class RocketMQSink:
     def close(self) -> None:
         """Close the connections."""
         self._producer.close()
+
+
+def _opened(instance: RocketMQInstance) -> AnyProducer:
+    client = open_client(instance)
+    if instance.client != "native":
+        return Producer(client)
+    # Here, because they load ctypes and librocketmq, which few need.
+    from .native_library import load_library
+    from .native_producer import NativeProducer
+
+    return NativeProducer(load_library(), client, instance.name_servers, credentials=credentials_of(instance))
 
 
 def outcome_of(error: RocketMQError | None) -> Sent:

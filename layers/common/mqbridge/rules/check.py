@@ -69,6 +69,8 @@ class _Checker:
                     code="MB212", path=(*path, missing), expected="AccessKey and SecretKey together", got="one of them"
                 )
             yield from _tls((*path, "Tls"), cluster.tls)
+            if cluster.client == "native":
+                yield from _native(path, cluster)
 
     def _unique_names(self) -> Iterator[Fault]:
         instances = self._document.instances
@@ -354,6 +356,19 @@ def _mqtt_instance(path: Path, instance: MqttInstance) -> Iterator[Fault]:
 def _tls(path: Path, tls: Tls | None) -> Iterator[Fault]:
     if tls is not None and (tls.cert_file is None) != (tls.key_file is None):
         yield Fault(code="MB212", path=path, expected="CertFile and KeyFile together", got="one of them")
+
+
+def _native(path: Path, cluster: RocketMQInstance) -> Iterator[Fault]:
+    # librocketmq's C functions have no parameter for either.
+    for key, value in (("Tls", cluster.tls), ("SecurityToken", cluster.security_token)):
+        if value is not None:
+            yield Fault(
+                code="MB212",
+                path=(*path, key),
+                expected="none beside Client: native, which has no means for it",
+                got="one",
+                help="leave Client out: the default client has",
+            )
 
 
 def _start_from(path: Path, start_from: str) -> Iterator[Fault]:

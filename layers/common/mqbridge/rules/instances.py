@@ -184,7 +184,7 @@ class RocketMQInstance:
         "Client",
         Choice("remoting", "native"),
         default="remoting",
-        doc="native needs librocketmq and the extra mqbridge[native].",
+        doc="Who sends. native needs librocketmq and mqbridge[native], and knows neither Tls nor SecurityToken.",
     )
 
 
