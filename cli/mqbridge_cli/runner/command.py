@@ -8,6 +8,7 @@ import time
 
 from mqbridge.rules import InboundRule, InvalidRules, OutboundRule, Rules, RulesError, load
 from mqbridge.telemetry import Counters, logger
+from mqbridge_cli.runner.drop_watch import DropWatch
 from mqbridge_cli.runner.health import HealthServer
 from mqbridge_cli.runner.metrics import registry_of
 from mqbridge_cli.runner.rule_runner import DRAIN_TIMEOUT_S, RuleRunner
@@ -48,6 +49,7 @@ def run(rules_path: str, listen: str, share: str = "") -> int:
     health.start()
     for runner in runners:
         runner.start()
+    _watch_for_drops(rules)
     logger().info(
         "running", extra={"rules": [runner.rule_id for runner in runners], "health": f"http://{health.address}/readyz"}
     )
@@ -72,6 +74,13 @@ def _tune_garbage_collection() -> None:
 def _enabled(rules: Rules) -> list[OutboundRule | InboundRule]:
     data_rules: list[OutboundRule | InboundRule] = [*rules.outbound, *rules.inbound]
     return [rule for rule in data_rules if rule.status == "Enabled"]
+
+
+def _watch_for_drops(rules: Rules) -> None:
+    for instance_id in sorted(
+        {str(rule.source.instance_id) for rule in _enabled(rules) if isinstance(rule, OutboundRule)}
+    ):
+        DropWatch(rules.mqtt[instance_id]).start()
 
 
 def _drain(runners: list[RuleRunner]) -> None:
