@@ -24,9 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from mqbridge_cli import dry_run
 
             return dry_run.run(options.flow, options.rules, options.events or ["-"])
+        if options.workers > 1:
+            from mqbridge_cli.runner import supervisor
+
+            share = ["--share", options.share] if options.share else []
+            return supervisor.run(
+                ["--rules", options.rules, "--listen", "127.0.0.1:0", *share], options.listen, options.workers
+            )
         from mqbridge_cli.runner import command
 
-        return command.run(options.rules, options.listen, options.share or "")
+        return command.run(options.rules, options.listen, share=options.share or "", part=options.part)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough
@@ -82,7 +89,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="share the load with other runners of the same rules, each under a NAME of its own that it keeps over restarts",
     )
+    run.add_argument(
+        "--workers",
+        type=int,
+        choices=range(1, 65),
+        default=1,
+        metavar="N",
+        help="deal the rules out to N processes, 1 to 64, to use as many cores (default 1)",
+    )
+    run.add_argument("--part", type=_part, help=argparse.SUPPRESS)  # how the workers are told their part
     return parser
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    return int(number), int(of)
 
 
 def _share_name(text: str) -> str:

@@ -6,10 +6,12 @@ import sys
 import threading
 import time
 
+from prometheus_client import generate_latest
+
 from mqbridge.rules import InboundRule, InvalidRules, OutboundRule, Rules, RulesError, load
 from mqbridge.telemetry import Counters, logger
 from mqbridge_cli.runner.drop_watch import DropWatch
-from mqbridge_cli.runner.health import HealthServer
+from mqbridge_cli.runner.health import HealthServer, readiness
 from mqbridge_cli.runner.metrics import registry_of
 from mqbridge_cli.runner.rule_runner import DRAIN_TIMEOUT_S, RuleRunner
 from mqbridge_cli.validate import print_faults
@@ -20,10 +22,11 @@ __all__ = ["run"]
 KEEPER_S = 1.0
 
 
-def run(rules_path: str, listen: str, share: str = "") -> int:
+def run(rules_path: str, listen: str, *, share: str = "", part: tuple[int, int] | None = None) -> int:
     """Run the rules at `rules_path` until SIGTERM or SIGINT; return 0 after draining, 2 if they cannot be run.
 
-    `share` is this runner's name among several that share the load; without it, it is the only one.
+    `share` is this runner's name among several that share the load; without it, it is the only one. As a `part` (number, of how many)
+    it is a worker of a supervisor: it runs every so manieth rule, says first where its health is served, and ends with the supervisor.
     """
     try:
         rules = load(rules_path)
@@ -33,23 +36,32 @@ def run(rules_path: str, listen: str, share: str = "") -> int:
     except RulesError as error:
         print(error, file=sys.stderr)
         return 2
-    _warn(rules)
     counters = Counters()
     try:
-        runners = [RuleRunner(rule, rules, counters, share) for rule in _enabled(rules)]
+        number, of = part or (1, 1)
+        runners = [RuleRunner(rule, rules, counters, share) for rule in _enabled(rules)[number - 1 :: of]]
+        registry = registry_of(rules, runners, counters)
         host, _, port = listen.rpartition(":")
-        health = HealthServer(host or "127.0.0.1", int(port), rules, runners, registry_of(rules, runners, counters))
+        health = HealthServer(
+            host or "127.0.0.1", int(port), lambda: readiness(rules, runners), lambda: generate_latest(registry)
+        )
     except Exception as error:  # a secret that is not there, a port that is taken: said in one line, not as a traceback
         print(f"cannot start: {error}", file=sys.stderr)
         return 2
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: stop.set())
+    if part is not None:
+        print(health.address, flush=True)
+        threading.Thread(target=_stop_with_supervisor, args=(stop,), daemon=True).start()
+    if part is None or part[0] == 1:
+        _warn(rules)
     _tune_garbage_collection()
     health.start()
     for runner in runners:
         runner.start()
-    _watch_for_drops(rules)
+    if part is None or part[0] == 1:
+        _watch_for_drops(rules)
     logger().info(
         "running", extra={"rules": [runner.rule_id for runner in runners], "health": f"http://{health.address}/readyz"}
     )
@@ -61,6 +73,11 @@ def run(rules_path: str, listen: str, share: str = "") -> int:
     health.close()
     logger().info("stopped")
     return 0
+
+
+def _stop_with_supervisor(stop: threading.Event) -> None:
+    sys.stdin.read()  # ends when the supervisor does, however it does
+    stop.set()
 
 
 def _tune_garbage_collection() -> None:

@@ -2,12 +2,11 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from mqbridge.rules import Rules
@@ -46,19 +45,19 @@ class HealthServer:
     """Serves in a thread of its own, on one address."""
 
     def __init__(
-        self, host: str, port: int, rules: Rules, runners: Sequence[RuleRunner], registry: CollectorRegistry
+        self, host: str, port: int, readiness: Callable[[], tuple[bool, dict[str, Any]]], metrics: Callable[[], bytes]
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path == "/livez":
                     self._answer(200, "application/json", b'{"status": "alive"}\n')
                 elif self.path == "/readyz":
-                    is_ready, details = readiness(rules, runners)
+                    is_ready, details = readiness()
                     self._answer(
                         200 if is_ready else 503, "application/json", json.dumps(details, indent=2).encode() + b"\n"
                     )
                 elif self.path == "/metrics":
-                    self._answer(200, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(registry))
+                    self._answer(200, CONTENT_TYPE_PLAIN_0_0_4, metrics())
                 else:
                     self._answer(404, "text/plain", b"/livez, /readyz or /metrics\n")
 
