@@ -6,6 +6,7 @@ loop serves all brokers (`connection`); there are no threads.
 
 from .acl import Credentials
 from .client import Client
+from .codes import refusal
 from .consumer import Consumer
 from .errors import (
     BrokerBusy,
@@ -57,4 +58,5 @@ __all__ = [
     "derived_message_id",
     "encode_batch_item",
     "random_message_id",
+    "refusal",
 ]

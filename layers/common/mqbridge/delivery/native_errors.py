@@ -9,14 +9,12 @@ import re
 from enum import IntEnum
 
 from rocketmq_remoting import (
-    BrokerBusy,
-    BrokerForbids,
     ConnectFailed,
     IllegalMessage,
     OutcomeUnknown,
     RocketMQError,
     RouteNotFound,
-    TopicNotFound,
+    refusal,
 )
 
 __all__ = ["STORED", "Status", "send_failure"]
@@ -60,10 +58,6 @@ _ILLEGAL = {
 }
 # MQException::what() ends in ",error:CODE,in file <...>"; a positive one is a broker's response code (ResponseCode.java).
 _CODE = re.compile(r"error:\s?(\d+)")
-_FORBIDDING_CODES = frozenset({3, 13, 16})
-_TOPIC_NOT_EXIST, _SYSTEM_ERROR = 17, 1
-# The permanent ones of what a broker calls a system error, as in rocketmq_remoting.codes.
-_FORBIDDING_REMARKS = ("AclException", "The specified topic", "is illegal")
 # sendKernelImpl: the route names a broker that has no address.
 _NO_BROKER = re.compile(r"The broker\[.*\] not exist")
 
@@ -89,12 +83,4 @@ def send_failure(status: int, text: str, *, has_queue: bool) -> RocketMQError:
     code = _CODE.search(text)
     if code is None or int(code[1]) == 0:
         return OutcomeUnknown(said)
-    return _refusal(int(code[1]), text)
-
-
-def _refusal(code: int, text: str) -> RocketMQError:
-    if code == _TOPIC_NOT_EXIST:
-        return TopicNotFound(code, text)
-    if code in _FORBIDDING_CODES or (code == _SYSTEM_ERROR and any(remark in text for remark in _FORBIDDING_REMARKS)):
-        return BrokerForbids(code, text)
-    return BrokerBusy(code, text)
+    return refusal(int(code[1]), text)
