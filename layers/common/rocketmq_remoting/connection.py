@@ -92,7 +92,8 @@ class Connection:
         Raises:
             ConnectFailed: the address cannot be dialled at all. What fails later is the answer to the requests submitted meanwhile.
         """
-        if self._phase is _Phase.OPEN and (self._idle_s() > IDLE_LIMIT_S or self._hung_up()):
+        # While answers are awaited, the connection is read anyway, and looking again would be one more system call a request.
+        if self._phase is _Phase.OPEN and (self._idle_s() > IDLE_LIMIT_S or (not self._awaited and self._hung_up())):
             self._fail(OutcomeUnknown(f"connection to {self.address} was idle or closed"))
         if self._phase is not _Phase.CLOSED:
             return
