@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The newest 5.x of which name server, broker and tools are all released as Maven artifacts.
+ROCKETMQ5 ?= 5.5.0
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo demo-up demo-down test check unit bench lock clean
+.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit bench lock clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mqbridge needs Python 3.11 or newer; name one with make PYTHON=python3.12 ..."; exit 2; }
@@ -41,6 +43,9 @@ unit: $(STAMP)  ## unit tests only: no server, a few seconds
 
 test: system check  ## lint, types, unit tests, and integration tests on real brokers
 	@$(BIN)/pytest
+
+test-rocketmq5: system  ## the client and the bridge against RocketMQ 5.x: ROCKETMQ5=VERSION, 5.5.0 by default
+	@MQBRIDGE_TEST_ROCKETMQ=$(ROCKETMQ5) $(BIN)/pytest tests/integration/test_rocketmq_interop.py tests/integration/test_bridge.py
 
 bench: system  ## what the figures in benchmarks/RESULTS.md come from
 	@$(BIN)/python -m benchmarks

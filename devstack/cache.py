@@ -32,19 +32,25 @@ def program(name: str) -> str:
     return found
 
 
-def rocketmq_directory() -> Path:
-    """Return where RocketMQ's jars belong; the version is declared once, in pom.xml."""
+def usual_version() -> str:
+    """Return the version of RocketMQ that development runs against; it is declared once, in pom.xml."""
     version = re.search(r"<rocketmq\.version>(.+?)</", POM.read_text(encoding="utf-8"))
     if version is None:
         raise SetupError(f"{POM.name}: expected <rocketmq.version>")
-    return CACHE / f"rocketmq-{version[1]}"
+    return version[1]
 
 
-def jars() -> Path:
+def rocketmq_directory(version: str | None = None) -> Path:
+    """Return where the jars of a version of RocketMQ belong, the usual one unless `version` says otherwise."""
+    return CACHE / f"rocketmq-{version or usual_version()}"
+
+
+def jars(version: str | None = None) -> Path:
     """Return the directory of RocketMQ's jars, which must have been fetched."""
-    directory = rocketmq_directory() / "lib"
+    directory = rocketmq_directory(version) / "lib"
     if not directory.is_dir():
-        raise SetupError("RocketMQ's jars have not been fetched; run  make system")
+        command = "make system" if version is None else f"python -m devstack.setup {version}"
+        raise SetupError(f"the jars of RocketMQ {version or usual_version()} have not been fetched; run  {command}")
     return directory
 
 

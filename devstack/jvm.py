@@ -14,7 +14,7 @@ QUICK_START = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto")
 # Only for programs that end soon: the second compiler is what makes a long-running server fast.
 SHORT_LIVED = (*QUICK_START, "-XX:TieredStopAtLevel=1", "-Xms32m", "-Xmx256m")
 
-# RocketMQ 4.9 reaches into the JDK to free mapped files.
+# RocketMQ reaches into the JDK to free mapped files.
 _OPENED = (
     "--add-opens=java.base/java.nio=ALL-UNNAMED",
     "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
@@ -25,7 +25,12 @@ _FIRST_WITH_MODULES = 9
 
 
 def java_command(
-    main: str, *arguments: str, home: Path, options: Sequence[str] = (), classes: Path | None = None
+    main: str,
+    *arguments: str,
+    home: Path,
+    options: Sequence[str] = (),
+    classes: Path | None = None,
+    version: str | None = None,
 ) -> list[str]:
     """Return the command that runs a main class, with RocketMQ on the class path.
 
@@ -35,10 +40,11 @@ def java_command(
         home: What it takes for the user's home; RocketMQ writes logs and stores there. Temporary files go there as well.
         options: Of the JVM; they come last and win.
         classes: One more directory for the class path.
+        version: Of RocketMQ, if not the usual one.
     """
     temporary = home / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
-    class_path = [*([str(classes)] if classes else []), str(jars() / "*")]
+    class_path = [*([str(classes)] if classes else []), str(jars(version) / "*")]
     return [
         program("java"),
         *(_OPENED if _java_version() >= _FIRST_WITH_MODULES else ()),

@@ -4,10 +4,12 @@ Written apart from the client of this project on purpose: tests of the client mu
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import socket
+import ssl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,6 +41,7 @@ def call(
     body: bytes = b"",
     *,
     credentials: Credentials | None = None,
+    tls: ssl.SSLContext | None = None,
     timeout_s: float = 10.0,
 ) -> bytes:
     """Make one request over a connection of its own and return the body of the answer.
@@ -62,7 +65,10 @@ def call(
         }
     ).encode()
     host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=timeout_s) as connection:
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection((host, int(port)), timeout=timeout_s))
+        if tls is not None:
+            connection = stack.enter_context(tls.wrap_socket(connection, server_hostname=host))
         connection.sendall(struct.pack(">ii", 4 + len(header) + len(body), len(header)) + header + body)
         with connection.makefile("rb") as stream:
             length, header_length = struct.unpack(">iI", _exactly(stream.read(8), 8))

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import ssl
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -36,6 +37,10 @@ BROKER_JVM_OPTIONS = (
     "-Drocketmq.broker.diskSpaceCleanForciblyRatio=0.98",
     _NO_TLS,
 )
+
+# For tests in which being slow is no failure: by default a broker answers "busy" to what waited 200 ms, as it does when it has
+# just started on a machine that has other things to do.
+PATIENT_BROKER = {"waitTimeMillsInSendQueue": "5000"}
 
 _LOGBACK = """\
 <configuration>
@@ -125,6 +130,8 @@ class RocketMQ:
         broker_jvm_options: Likewise with `BROKER_JVM_OPTIONS`.
         credentials: With which `create_topic` and `register` sign, for a broker with aclEnable.
             plain_acl.yml belongs in `home / "conf"`, before `start`.
+        tls: With which `create_topic` and `register` connect, for servers with -Dtls.server.mode=enforcing.
+        version: Of RocketMQ, if not the usual one; `setup.ensure(version)` must have fetched it.
         detached: Let both outlive this process; see `ManagedProcess`.
     """
 
@@ -141,11 +148,15 @@ class RocketMQ:
         name_server_jvm_options: Sequence[str] = NAME_SERVER_JVM_OPTIONS,
         broker_jvm_options: Sequence[str] = BROKER_JVM_OPTIONS,
         credentials: Credentials | None = None,
+        tls: ssl.SSLContext | None = None,
+        version: str | None = None,
         detached: bool = False,
     ) -> None:
         self.directory = directory.resolve()
         self.home = self.directory / "home"  # ROCKETMQ_HOME
         self._credentials = credentials
+        self._tls = tls
+        self._version = version
         name_server_port = free_port() if name_server_port is None else name_server_port
         broker_port = free_broker_port() if broker_port is None else broker_port
 
@@ -161,7 +172,7 @@ class RocketMQ:
         def server(name: str, main: str, config_path: Path, options: Sequence[str]) -> ManagedProcess:
             log_path = self.directory / f"{name}.log"
             self._files[self._logback_path(name)] = _LOGBACK.format(path=log_path)
-            command = java_command(main, "-c", str(config_path), home=self.directory, options=options)
+            command = java_command(main, "-c", str(config_path), home=self.directory, options=options, version=version)
             environment = {"ROCKETMQ_HOME": str(self.home)}
             return ManagedProcess(name, command, log_path=log_path, environment=environment, detached=detached)
 
@@ -197,7 +208,7 @@ class RocketMQ:
         """Start both and wait until a topic can be created."""
         if self.namesrv.alive or self.broker.alive:
             raise StartError("RocketMQ: one of its servers is running already")
-        self._write_files()
+        self.prepare()
         try:
             self.namesrv.launch()
             self.broker.launch()  # it does not mind a name server that comes later; see _ensure_registered
@@ -206,6 +217,12 @@ class RocketMQ:
         except BaseException:
             self.kill()
             raise
+
+    def prepare(self) -> None:
+        """Write the configuration, as `start` does, for who wants one of the two servers only."""
+        for path, text in self._files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
 
     def stop(self) -> None:
         """End both in good order; takes up to 7 s."""
@@ -257,6 +274,7 @@ class RocketMQ:
             self.name_server,
             home=self.directory,
             options=(*SHORT_LIVED, f"-Drocketmq.home.dir={self.home}"),
+            version=self._version,
         )
         try:
             done = subprocess.run(  # noqa: S603
@@ -290,14 +308,14 @@ class RocketMQ:
 
     def _is_registered(self) -> bool:
         try:
-            answer = remoting.call(self.name_server, remoting.GET_BROKER_CLUSTER_INFO, timeout_s=2.0)
+            answer = remoting.call(self.name_server, remoting.GET_BROKER_CLUSTER_INFO, tls=self._tls, timeout_s=2.0)
         except ConnectionError:
             return False
         return f'"{self.broker_name}"'.encode() in answer
 
     def _has_route(self, topic: str) -> bool:
         try:
-            remoting.call(self.name_server, remoting.GET_ROUTEINFO_BY_TOPIC, {"topic": topic})
+            remoting.call(self.name_server, remoting.GET_ROUTEINFO_BY_TOPIC, {"topic": topic}, tls=self._tls)
         except RefusedError as error:
             if error.response_code != remoting.TOPIC_NOT_EXIST:
                 raise
@@ -305,15 +323,10 @@ class RocketMQ:
         return True
 
     def _call_broker(self, code: int, fields: Mapping[str, str] | None = None, body: bytes = b"") -> None:
-        remoting.call(self.broker_address, code, fields, body, credentials=self._credentials)
+        remoting.call(self.broker_address, code, fields, body, credentials=self._credentials, tls=self._tls)
 
     def _logback_path(self, name: str) -> Path:
         return self.home / "conf" / f"logback_{name}.xml"
-
-    def _write_files(self) -> None:
-        for path, text in self._files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
 
     def _broker_config(self, name_server: str, port: int) -> dict[str, str]:
         store = self.directory / "store"

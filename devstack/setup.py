@@ -1,4 +1,4 @@
-"""Make sure that the programs and jars of the devstack are here: `python -m devstack.setup`.
+"""Make sure that the programs and jars of the devstack are here: `python -m devstack.setup [ROCKETMQ_VERSION]`.
 
 Quick and silent when there is nothing to do. Installs Debian packages only where it may do so without asking.
 """
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .cache import POM, find_program, locked, program, publish, rocketmq_directory
+from .cache import POM, find_program, locked, program, publish, rocketmq_directory, usual_version
 from .errors import SetupError
 
 PACKAGES = {
@@ -40,8 +40,8 @@ def packages_for(programs: list[str]) -> list[str]:
     return sorted({PACKAGES[name] for name in programs})
 
 
-def ensure() -> None:
-    """Install what is missing and fetch RocketMQ's jars once.
+def ensure(version: str | None = None) -> None:
+    """Install what is missing and fetch RocketMQ's jars once, of the usual version unless `version` says otherwise.
 
     Raises:
         SetupError: something is missing and we may not or cannot install it; the text says what to run.
@@ -49,13 +49,13 @@ def ensure() -> None:
     missing = missing_programs()
     if missing:
         _install(missing)
-    stamp = rocketmq_directory() / _STAMP
+    stamp = rocketmq_directory(version) / _STAMP
     wanted = hashlib.sha256(POM.read_bytes()).hexdigest()
     if _content(stamp) == wanted:
         return
     with locked():
         if _content(stamp) != wanted:  # another process may have been quicker
-            publish(rocketmq_directory(), lambda directory: _fetch_jars(directory, wanted))
+            publish(rocketmq_directory(version), lambda directory: _fetch_jars(directory, version, wanted))
 
 
 def _content(path: Path) -> str | None:
@@ -85,14 +85,16 @@ def _install(programs: list[str]) -> None:
         raise SetupError(f"apt-get did not bring {', '.join(still_missing)}; its messages are above")
 
 
-def _fetch_jars(directory: Path, stamp: str) -> None:
-    _say("fetching RocketMQ's jars with Maven (28 MB, once)")
+def _fetch_jars(directory: Path, version: str | None, stamp: str) -> None:
+    version = version or usual_version()
+    _say(f"fetching the jars of RocketMQ {version} with Maven (28 MB, 94 MB for 5.x, once)")
     command = (
         program("mvn"),
         "-q",
         "-B",
         "-C",  # fail on a checksum that does not match, instead of warning
         "-Dstyle.color=never",
+        f"-Drocketmq.version={version}",
         "-f",
         str(POM),
         "dependency:copy-dependencies",
@@ -105,7 +107,9 @@ def _fetch_jars(directory: Path, stamp: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise SetupError(f"Maven did not finish within {_MAVEN_TIMEOUT_S} s; is its repository reachable?") from error
     if done.returncode != 0 or not any((directory / "lib").glob("rocketmq-broker-*.jar")):
-        raise SetupError(f"Maven could not fetch RocketMQ's jars:\n{(done.stdout + done.stderr).strip()}")
+        raise SetupError(
+            f"Maven could not fetch the jars of RocketMQ {version}:\n{(done.stdout + done.stderr).strip()}"
+        )
     (directory / _STAMP).write_text(stamp, encoding="ascii")
 
 
@@ -119,7 +123,7 @@ def _say(text: str) -> None:
 
 if __name__ == "__main__":
     try:
-        ensure()
+        ensure(*sys.argv[1:2])
     except SetupError as error:
         _say(str(error))
         sys.exit(2)
