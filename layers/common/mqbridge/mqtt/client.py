@@ -9,7 +9,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from mqbridge.mqtt.driven import DrivenClient
 from mqbridge.rocketmq import tls_context
 from mqbridge.rules import MqttInstance, Tls
-from mqbridge.secrets import resolve
+from mqbridge.secrets import resolve, resolve_if_reference
 
 __all__ = ["KEEP_ALIVE_S", "address_of", "new_client"]
 
@@ -51,7 +51,8 @@ def new_client(
         user = f"Signature|{resolve(str(instance.access_key))}|{instance.instance_id}"
         client.username_pw_set(user, base64.b64encode(signature).decode())
     elif instance.username is not None:
-        client.username_pw_set(instance.username, resolve(instance.password) if instance.password else None)
+        password = resolve(instance.password) if instance.password else None
+        client.username_pw_set(resolve_if_reference(instance.username), password)
     if instance.endpoint.startswith("mqtts:"):
         client.tls_set_context(tls_context(instance.tls or Tls()))
     return client
