@@ -4,8 +4,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
+from mqbridge.namespace import plain_text, wire_name
 from mqbridge.rocketmq import open_client
 from mqbridge.rules import InboundRule, RocketMQInstance
 from mqbridge.telemetry import logger
@@ -13,7 +15,7 @@ from mqbridge_cli.runner.events import rocketmq_event
 from mqbridge_cli.runner.inbox import Inbox
 from mqbridge_cli.runner.lanes import Item
 from mqbridge_cli.runner.state import RuleState, State
-from rocketmq_remoting import Consumer, RocketMQError, RouteNotFound, StartFrom, StoredMessage
+from rocketmq_remoting import BrokerForbids, Consumer, RocketMQError, RouteNotFound, StartFrom, StoredMessage
 
 __all__ = ["RocketMQSource"]
 
@@ -27,6 +29,7 @@ class RocketMQSource:
         self, *, instance: RocketMQInstance, rule: InboundRule, inbox: Inbox, credit: int, state: RuleState
     ) -> None:
         self._instance = instance
+        self._namespace = instance.namespace
         self._rule = rule
         self._inbox = inbox
         self._state = state
@@ -35,8 +38,8 @@ class RocketMQSource:
         self._is_reading = True
         self._consumer = Consumer(
             open_client(instance),
-            group=rule.consumer_group,
-            topic=rule.source.topic,
+            group=wire_name(self._namespace, rule.consumer_group),
+            topic=wire_name(self._namespace, rule.source.topic),
             start_from=_start_from(rule.source.start_from),
             max_unsettled=credit,
         )
@@ -83,7 +86,8 @@ class RocketMQSource:
         self._refused.append(message)
 
     def _item(self, message: StoredMessage) -> Item:
-        event = rocketmq_event(rule=self._rule.rule_id, instance_id=self._instance.instance_id, message=message)
+        named = replace(message, topic=plain_text(self._namespace, message.topic)) if self._namespace else message
+        event = rocketmq_event(rule=self._rule.rule_id, instance_id=self._instance.instance_id, message=named)
         # What goes to one MQTT topic keeps its order.
         return Item(event=event, lane=message.properties.get("mqttSecondTopic", ""), token=message)
 
@@ -101,10 +105,10 @@ class RocketMQSource:
             return
         if problem is None:
             self._state.change(State.RUNNING)
-        elif isinstance(problem, RouteNotFound) and self._state.snapshot.last_ok is None:
-            self._state.change(State.STARTING_FAILED, str(problem))
-        else:
-            self._state.change(State.RECONNECTING, str(problem))
+            return
+        is_refused = isinstance(problem, RouteNotFound | BrokerForbids) and self._state.snapshot.last_ok is None
+        state = State.STARTING_FAILED if is_refused else State.RECONNECTING
+        self._state.change(state, plain_text(self._namespace, str(problem)))
 
 
 def _start_from(text: str) -> StartFrom:

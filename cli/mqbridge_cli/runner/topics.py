@@ -3,6 +3,7 @@
 import threading
 import time
 
+from mqbridge.namespace import plain_text, wire_name
 from mqbridge.rocketmq import open_client
 from mqbridge.rules import RocketMQInstance
 from mqbridge_cli.runner.state import RuleState, State
@@ -22,13 +23,17 @@ def wait_until_topic_exists(
     try:
         while not stopping.is_set():
             try:
-                client.route(topic, time.monotonic() + LOOK_UP_TIMEOUT_S, fresh=True)
+                client.route(wire_name(instance.namespace, topic), time.monotonic() + LOOK_UP_TIMEOUT_S, fresh=True)
                 return
             except RouteNotFound as error:
-                state.change(State.STARTING_FAILED, f"{instance.instance_id}: {error}")
+                state.change(State.STARTING_FAILED, _said(instance, error))
                 stopping.wait(LOOK_AGAIN_S)
             except RocketMQError as error:
-                state.change(State.RECONNECTING, f"{instance.instance_id}: {error}")
+                state.change(State.RECONNECTING, _said(instance, error))
                 return
     finally:
         client.close()
+
+
+def _said(instance: RocketMQInstance, error: RocketMQError) -> str:
+    return f"{instance.instance_id}: {plain_text(instance.namespace, str(error))}"

@@ -20,7 +20,7 @@ def open_client(instance: RocketMQInstance) -> Client:
         OSError: a file that its Tls names cannot be read.
     """
     tls = tls_context(instance.tls) if instance.tls is not None else None
-    return Client(instance.name_servers, credentials=credentials_of(instance), tls=tls)
+    return Client(instance.addresses, credentials=credentials_of(instance), tls=tls)
 
 
 def credentials_of(instance: RocketMQInstance) -> Credentials | None:

@@ -131,6 +131,8 @@ MAY_USE = {
         "rules",
         "mqtt",
         "rocketmq",
+        "namespace",
+        "secrets",
     },  # the run options it judges by, the clients it sends with
 }
 

@@ -50,6 +50,8 @@ TABLE: list[Row] = [
     ("an endpoint without scheme", "mqtt://127.0.0.1:1883", "127.0.0.1:1883", "MB104", "Instances.Mqtt[0].Endpoint", "Endpoint:", ("mqtts://host",)),
     ("an endpoint with a path", "mqtt://127.0.0.1:1883", "mqtt://127.0.0.1/mqtt", "MB104", "Instances.Mqtt[0].Endpoint", "Endpoint:", ()),
     ("a name server without port", '["127.0.0.1:9876"]', '["127.0.0.1"]', "MB104", "Instances.RocketMQ[0].NameServers[0]", '"127.0.0.1"]', ("expected host:port",)),
+    ("an endpoint that is no ApsaraMQ instance's", '["127.0.0.1:9876"]', '["http://mq.example:80"]', "MB104", "Instances.RocketMQ[0].NameServers[0]", '"http://mq.example:80"]', ("http://MQ_INST_",)),
+    ("name servers of two instances", '["127.0.0.1:9876"]', '["http://MQ_INST_1_a.example", "127.0.0.1:9876"]', "MB212", "Instances.RocketMQ[0].NameServers", "NameServers:", ("one cluster",)),
     ("no name server", '["127.0.0.1:9876"]', "[]", "MB104", "Instances.RocketMQ[0].NameServers", "NameServers: []", ("at least 1",)),
     ("a version of another age", 'Version: "4.x"', 'Version: "3.x"', "MB104", "Instances.RocketMQ[0].Version", 'Version: "3.x"', ()),
     ("a limit of 0", "RulesPerInstance: 6", "RulesPerInstance: 0", "MB104", "Limits.RulesPerInstance", "RulesPerInstance: 0", ("1 to 100000", "got 0")),

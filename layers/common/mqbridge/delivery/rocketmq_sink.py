@@ -5,6 +5,7 @@ from typing import Protocol
 
 from mqbridge.delivery.sinks import Outgoing, Sent
 from mqbridge.messages import RocketMQMessage
+from mqbridge.namespace import plain_text, wire_messages
 from mqbridge.outcomes import Delivered, Failed, Reject
 from mqbridge.rocketmq import credentials_of, open_client
 from mqbridge.rules import RocketMQInstance
@@ -36,11 +37,13 @@ class RocketMQSink:
 
     def __init__(self, instance: RocketMQInstance) -> None:
         self._producer = _opened(instance)
+        self._namespace = instance.namespace
 
     def send(self, messages: Sequence[Outgoing], deadline: float) -> list[Sent]:
         """Send RocketMQ messages; see `Sink.send`."""
         ours = [message for message in messages if isinstance(message, RocketMQMessage)]
-        return [outcome_of(outcome.error) for outcome in self._producer.send(ours, deadline)]
+        outcomes = self._producer.send(wire_messages(self._namespace, ours), deadline)
+        return [outcome_of(outcome.error, self._namespace) for outcome in outcomes]
 
     def close(self) -> None:
         """Close the connections."""
@@ -55,13 +58,14 @@ def _opened(instance: RocketMQInstance) -> AnyProducer:
     from .native_library import load_library
     from .native_producer import NativeProducer
 
-    return NativeProducer(load_library(), client, instance.name_servers, credentials=credentials_of(instance))
+    return NativeProducer(load_library(), client, instance.addresses, credentials=credentials_of(instance))
 
 
-def outcome_of(error: RocketMQError | None) -> Sent:
-    """Translate the client's errors, here and nowhere else."""
+def outcome_of(error: RocketMQError | None, namespace: str = "") -> Sent:
+    """Translate the client's errors, here and nowhere else; `namespace` is left out of their texts."""
     if error is None:
         return _DELIVERED
+    detail = plain_text(namespace, str(error))
     if isinstance(error, IllegalMessage) or not error.retriable:
-        return Reject(error.name, str(error))
-    return Failed(error.name, str(error), is_unknown=isinstance(error, OutcomeUnknown))
+        return Reject(error.name, detail)
+    return Failed(error.name, detail, is_unknown=isinstance(error, OutcomeUnknown))

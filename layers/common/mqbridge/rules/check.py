@@ -68,6 +68,9 @@ class _Checker:
                 yield Fault(
                     code="MB212", path=(*path, missing), expected="AccessKey and SecretKey together", got="one of them"
                 )
+            if not cluster.has_one_namespace:
+                got = "those of several instances"
+                yield Fault(code="MB212", path=(*path, "NameServers"), expected="name servers of one cluster", got=got)
             yield from _tls((*path, "Tls"), cluster.tls)
             if cluster.client == "native":
                 yield from _native(path, cluster)

@@ -1,5 +1,6 @@
 """The brokers that rules name, and the managed service's limits."""
 
+import re
 from dataclasses import dataclass
 
 from .kinds import Choice, ListOf, Secret, Section, Text, Whole, setting
@@ -7,7 +8,13 @@ from .names import GROUP, INSTANCE_ID, MQTT_PARENT, REGION, ROCKETMQ_TOPIC
 
 __all__ = ["ClientIdFrom", "Instances", "Limits", "MessageIdFrom", "MqttInstance", "RocketMQInstance", "Tls"]
 
-_ADDRESS = Text("host:port", r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}")
+# An ApsaraMQ 4.0 instance: its host name begins with its id (Java's NameServerAddressUtils).
+_APSARA_ENDPOINT = re.compile(r"http://((MQ_INST_[A-Za-z0-9_]+)\.[^\s:/]+)(:\d{1,5})?/?")
+_APSARA_PORT = 80
+_ADDRESS = Text(
+    "host:port, or http://MQ_INST_....host[:port] of an ApsaraMQ 4.0 instance",
+    rf"[^\s:/]+:\d{{1,5}}|\[[0-9a-fA-F:.]+\]:\d{{1,5}}|{_APSARA_ENDPOINT.pattern}",
+)
 _PATH = Text("a file's path", r".+")
 
 
@@ -157,7 +164,7 @@ class RocketMQInstance:
     name_servers: tuple[str, ...] = setting(
         "NameServers",
         ListOf(_ADDRESS, minimum=1),
-        doc="Name servers, any of which will do.",
+        doc="Name servers, any of which will do; for an ApsaraMQ 4.0 instance its TCP endpoint.",
         example=["127.0.0.1:9876"],
     )
     topics: tuple[str, ...] | None = setting(
@@ -186,6 +193,24 @@ class RocketMQInstance:
         default="remoting",
         doc="Who sends. native needs librocketmq and mqbridge[native], and knows neither Tls nor SecurityToken.",
     )
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """host:port of every name server."""
+        found = ((address, _APSARA_ENDPOINT.fullmatch(address)) for address in self.name_servers)
+        return tuple(f"{match[1]}{match[3] or f':{_APSARA_PORT}'}" if match else plain for plain, match in found)
+
+    @property
+    def namespace(self) -> str:
+        """The id of an ApsaraMQ 4.0 instance, which begins its topics and groups on the wire; "" for any other cluster."""
+        match = _APSARA_ENDPOINT.fullmatch(self.name_servers[0])
+        return match[2] if match else ""
+
+    @property
+    def has_one_namespace(self) -> bool:
+        """Whether all name servers are of one instance."""
+        found = (_APSARA_ENDPOINT.fullmatch(address) for address in self.name_servers)
+        return len({match[2] if match else "" for match in found}) == 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
