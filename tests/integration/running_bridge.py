@@ -87,10 +87,15 @@ class RunningBridge:
         entries = self.readiness()[1].get("rules", [])
         return next((entry["state"] for entry in entries if entry["rule"] == rule), "")
 
+    def metrics(self) -> str:
+        """Return what /metrics says."""
+        with urllib.request.urlopen(f"{self._health}/metrics", timeout=2) as answer:
+            text: str = answer.read().decode()
+        return text
+
     def counter(self, name: str, **labels: str) -> int:
         """Return the sum of a counter's series with these labels."""
-        with urllib.request.urlopen(f"{self._health}/metrics", timeout=2) as answer:
-            lines = answer.read().decode().splitlines()
+        lines = self.metrics().splitlines()
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
         return sum(
             int(float(line.rpartition(" ")[2]))
@@ -105,7 +110,11 @@ class RunningBridge:
 
 @contextmanager
 def connected(
-    mosquitto: Mosquitto, *filters: str, version: int = 5, client_id: str = ""
+    mosquitto: Mosquitto,
+    *filters: str,
+    version: int = 5,
+    client_id: str = "",
+    login: tuple[str, str] | None = None,
 ) -> Iterator[tuple[Client, list[MQTTMessage]]]:
     """Yield an MQTT client that is subscribed to `filters` at QoS 1, and the list of what it receives."""
     protocol = MQTTProtocolVersion.MQTTv5 if version == 5 else MQTTProtocolVersion.MQTTv311
@@ -115,6 +124,8 @@ def connected(
     client.on_message = lambda _client, _userdata, message: received.append(message)
     client.on_subscribe = lambda *_: ready.set()
     client.max_inflight_messages_set(0)
+    if login is not None:
+        client.username_pw_set(*login)
     client.connect("127.0.0.1", mosquitto.port)
     client.loop_start()
     try:

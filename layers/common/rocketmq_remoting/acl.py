@@ -29,3 +29,9 @@ class Credentials:
         digest = hmac.digest(self.secret_key.encode(), content, "sha1")
         signed["Signature"] = base64.b64encode(digest).decode()
         return signed
+
+    def conceal(self, text: str) -> str:
+        """Return what a broker said without the keys that it may quote ("Check signature failed for accessKey=...")."""
+        for secret in (self.access_key, self.secret_key, self.security_token):
+            text = text.replace(secret, "***") if secret else text
+        return text

@@ -11,6 +11,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -277,6 +278,8 @@ class Connection:
         if frame.is_response:
             if frame.opaque in self._awaited:
                 self._awaited.discard(frame.opaque)
+                if self._credentials and frame.remark:
+                    frame = replace(frame, remark=self._credentials.conceal(frame.remark))
                 self._answers[frame.opaque] = frame
             return
         if self._on_request is not None:

@@ -39,3 +39,10 @@ def test_fields_of_the_caller_stay_as_they_were() -> None:
 def test_repr_shows_nothing_secret() -> None:
     shown = repr(Credentials(access_key="planted-key", secret_key=SECRET, security_token="planted-token"))
     assert "planted" not in shown
+
+
+def test_keys_that_a_broker_quotes_are_concealed() -> None:
+    credentials = Credentials(access_key="planted-key", secret_key=SECRET, security_token="planted-token")
+    said = f"Check signature failed for accessKey=planted-key, {SECRET} planted-token, PlainPermissionManager"
+    assert credentials.conceal(said) == "Check signature failed for accessKey=***, *** ***, PlainPermissionManager"
+    assert Credentials(access_key="key", secret_key=SECRET).conceal("no remark") == "no remark"

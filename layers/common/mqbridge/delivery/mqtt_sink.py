@@ -17,6 +17,7 @@ from mqbridge.messages import MqttMessage
 from mqbridge.mqtt import KEEP_ALIVE_S, Publish, address_of, new_client
 from mqbridge.outcomes import Delivered, Failed, Reject
 from mqbridge.rules import MqttInstance
+from mqbridge.secrets import UnresolvedSecret
 
 __all__ = ["MqttSink"]
 
@@ -44,6 +45,8 @@ class MqttSink:
         ours = [message for message in messages if isinstance(message, MqttMessage)]
         try:
             connection = self._connected(deadline)
+        except UnresolvedSecret as error:
+            return [Failed("cannot_connect", f"{self._instance.instance_id}: {error}")] * len(ours)
         except (OSError, ValueError) as error:
             return [Failed("connect_failed", f"{self._instance.instance_id}: {error}")] * len(ours)
         sent = connection.publish(ours, deadline)
@@ -172,7 +175,10 @@ class _Connection:
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        del client, userdata, flags, reason, properties
+        del client, userdata, flags, properties
+        if self._refusal is not None and not self._is_lost:
+            # Under TLS 1.3 a broker that misses a client's certificate says so only after the handshake, if it says anything.
+            self._refusal = f"the broker closed the connection before it answered CONNECT: {reason}"
         self._is_lost = True
 
     def _on_acknowledged(self, packet_id: int, reason: int) -> None:
