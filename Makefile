@@ -7,7 +7,7 @@ ROCKETMQ5 ?= 5.5.0
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit bench lock clean
+.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit bench chaos lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test-rocketmq5: system  ## the client and the bridge against RocketMQ 5.x: ROCKE
 
 bench: system  ## what the figures in benchmarks/RESULTS.md come from
 	@$(BIN)/python -m benchmarks
+
+chaos: system  ## every fault under load, 15 minutes; writes benchmarks/RELIABILITY.md
+	@$(BIN)/python -m tests.chaos.run
 
 lock:  ## pin everything anew, with hashes and without addresses (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links layers/common/requirements.in -o layers/common/requirements.txt

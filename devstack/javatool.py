@@ -28,6 +28,7 @@ class StoredMessage(TypedDict):
     tags: str | None
     keys: str | None
     bornTimestamp: int
+    storeTimestamp: int
     body: bytes  # decompressed
     properties: dict[str, str]
 

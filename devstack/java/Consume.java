@@ -89,6 +89,7 @@ public final class Consume {
         fields.put("tags", message.getTags());
         fields.put("keys", message.getKeys());
         fields.put("bornTimestamp", message.getBornTimestamp());
+        fields.put("storeTimestamp", message.getStoreTimestamp());
         // The Java client decodes an empty body as null.
         byte[] body = message.getBody() == null ? new byte[0] : message.getBody();
         fields.put("body_base64", Base64.getEncoder().encodeToString(body));
