@@ -7,7 +7,7 @@ ROCKETMQ5 ?= 5.5.0
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit bench chaos lock clean
+.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit conformance bench chaos lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test: system check  ## lint, types, unit tests, and integration tests on real br
 
 test-rocketmq5: system  ## the client and the bridge against RocketMQ 5.x: ROCKETMQ5=VERSION, 5.5.0 by default
 	@MQBRIDGE_TEST_ROCKETMQ=$(ROCKETMQ5) $(BIN)/pytest tests/integration/test_rocketmq_interop.py tests/integration/test_bridge.py
+
+conformance: $(STAMP)  ## other projects' pattern cases, from a folder outside: CONFORMANCE=DIR
+	@$(BIN)/python -m tests.conformance $(CONFORMANCE)
 
 bench: system  ## what the figures in benchmarks/RESULTS.md come from
 	@$(BIN)/python -m benchmarks

@@ -24,6 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from mqbridge_cli import dry_run
 
             return dry_run.run(options.flow, options.rules, options.events or ["-"])
+        if options.command == "match":
+            from mqbridge_cli import match
+
+            return match.run(options.pattern, options.event)
         if options.workers > 1:
             from mqbridge_cli.runner import supervisor
 
@@ -69,6 +73,16 @@ def _parser() -> argparse.ArgumentParser:
         of_flow.add_argument(
             "events", nargs="*", metavar="EVENT", help="files with one event each; - (default) reads one per line"
         )
+
+    match = commands.add_parser(
+        "match",
+        help="tell whether an event matches a pattern",
+        description="Match an event against an event pattern, by the matcher that delivery uses, and print true or false.",
+        epilog="exit codes: 0 match, 1 no match, 2 invalid pattern or event.  "
+        "example: mqbridge match --pattern pattern.json --event event.json",
+    )
+    match.add_argument("--pattern", required=True, metavar="FILE", help="an event pattern, as JSON")
+    match.add_argument("--event", required=True, metavar="FILE", help="an event, as JSON")
 
     run = commands.add_parser(
         "run",

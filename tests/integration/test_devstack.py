@@ -44,9 +44,7 @@ def exists(pid: int) -> bool:
 
 
 def run(*command: str, lines: str | None = None, timeout_s: float = 10) -> str:
-    return subprocess.run(  # noqa: S603 - our own commands
-        command, check=True, capture_output=True, text=True, timeout=timeout_s, input=lines
-    ).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=timeout_s, input=lines).stdout
 
 
 def client(name: str, server: Mosquitto, *arguments: str, lines: str | None = None, timeout_s: float = 10) -> str:
@@ -75,7 +73,7 @@ def has_route(server: RocketMQ, topic: str) -> bool:
 
 def run_python(code: str, *arguments: str) -> subprocess.Popen[str]:
     command = (sys.executable, "-c", code, *arguments)
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 # --- mosquitto ---

@@ -102,6 +102,7 @@ TABLE: list[Row] = [
     ("a certificate without key", 'Endpoint: "mqtt://127.0.0.1:1883"', 'Endpoint: "mqtts://h"\n      Tls: {CertFile: c.pem}', "MB212", "Instances.Mqtt[0].Tls", "Tls:", ("CertFile and KeyFile together",)),
     ("a RocketMQ certificate without key", 'NameServers: ["127.0.0.1:9876"]', 'NameServers: ["127.0.0.1:9876"]\n      Tls: {CertFile: c.pem}', "MB212", "Instances.RocketMQ[0].Tls", "Tls:", ("CertFile and KeyFile together",)),
     ("a consumer group twice", "GroupId: GID_two}", "GroupId: GID_mqbridge_commands}", "MB213", "InboundRules[1].Source.GroupId", "GroupId: GID_mqbridge_commands}", ("a consumer group of its own",)),
+    ("an event pattern that cannot be", 'numeric: [">", 80]', 'numeric: [">", eighty]', "MB215", "EventStreamings[0].FilterPattern.data.body.temperature[0].numeric", "numeric:", ("eighty",)),
 ]  # fmt: skip
 FAULTY = [row for row in TABLE if row[3]]
 SOUND_CHANGES = [row for row in TABLE if not row[3]]

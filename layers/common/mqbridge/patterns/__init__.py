@@ -1,0 +1,6 @@
+"""Event patterns: compile once, match fast. The language is specified in docs/patterns.md."""
+
+from .matching import Pattern, compile
+from .parsing import InvalidPattern
+
+__all__ = ["InvalidPattern", "Pattern", "compile"]
