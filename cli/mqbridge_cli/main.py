@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "match":
             from mqbridge_cli import match
 
-            return match.run(options.pattern, options.event)
+            return match.run(options.pattern, options.event, explains=options.explain)
         if options.workers > 1:
             from mqbridge_cli.runner import supervisor
 
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     match.add_argument("--pattern", required=True, metavar="FILE", help="an event pattern, as JSON")
     match.add_argument("--event", required=True, metavar="FILE", help="an event, as JSON")
+    match.add_argument("--explain", action="store_true", help="print what each leaf of the pattern asked and saw")
 
     run = commands.add_parser(
         "run",

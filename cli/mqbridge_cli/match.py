@@ -9,8 +9,11 @@ from mqbridge import patterns
 __all__ = ["run"]
 
 
-def run(pattern_path: str, event_path: str) -> int:
-    """Print true or false; return 0 for a match, 1 for none, 2 for an invalid pattern or event."""
+def run(pattern_path: str, event_path: str, *, explains: bool = False) -> int:
+    """Print true or false and, if asked to explain, a verdict for each leaf of the pattern.
+
+    Returns 0 for a match, 1 for none, 2 for an invalid pattern or event.
+    """
     try:
         pattern = patterns.compile(Path(pattern_path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, patterns.InvalidPattern) as error:
@@ -26,4 +29,9 @@ def run(pattern_path: str, event_path: str) -> int:
         return 2
     is_match = pattern.matches(event)
     print(json.dumps(is_match))
+    if explains:
+        for verdict in patterns.explain(pattern, event):
+            print(f"  {'yes' if verdict.holds else 'no '} {verdict.path}: asked {verdict.asked}, saw {verdict.seen}")
+            if verdict.near:
+                print(f"      near miss: {verdict.near}")
     return 0 if is_match else 1

@@ -115,3 +115,102 @@ def test_match_prints_and_exits_by_the_result(
     (tmp_path / "event.json").write_text(event)
     assert main(["match", "--pattern", str(tmp_path / "pattern.json"), "--event", str(tmp_path / "event.json")]) == code
     assert capsys.readouterr().out == output
+
+
+EXPLAINED: list[tuple[str, Any, Any, list[tuple[str, str, bool, str]]]] = [
+    ("a match", {"a": [1, 2]}, {"a": 2}, [("$.a", "2", True, "")]),
+    ("nothing like it", {"a": [1]}, {"b": 2}, [("$.a", "nothing", False, "")]),
+    (
+        "a number for a text",
+        {"a": ["300"]},
+        {"a": 300},
+        [("$.a", "300", False, 'the value is the number 300, the pattern has the text "300"')],
+    ),
+    (
+        "a text for a number",
+        {"a": [300]},
+        {"a": "300"},
+        [("$.a", '"300"', False, 'the value is the text "300", the pattern has the number 300')],
+    ),
+    (
+        "a text for true",
+        {"a": [True]},
+        {"a": "true"},
+        [("$.a", '"true"', False, 'the value is the text "true", the pattern has true')],
+    ),
+    (
+        "a text for a range",
+        {"a": [{"numeric": [">", 80]}]},
+        {"a": "85.5"},
+        [("$.a", '"85.5"', False, 'the value is the text "85.5", the pattern asks for a number')],
+    ),
+    (
+        "another case",
+        {"a": ["on"]},
+        {"a": "ON"},
+        [("$.a", '"ON"', False, 'the value is "ON", the pattern has "on": another case')],
+    ),
+    (
+        "a key in another case",
+        {"a": ["on"]},
+        {"A": "on"},
+        [("$.a", "nothing", False, 'the event has the key "A" here: another case')],
+    ),
+    (
+        "a key at another depth",
+        {"a": ["on"]},
+        {"x": [{"y": {"a": "on"}}]},
+        [("$.a", "nothing", False, 'the event has the key "a" at $.x[0].y.a')],
+    ),
+    (
+        "an object",
+        {"a": ["on"]},
+        {"a": {"b": "on"}},
+        [("$.a", '{"b": "on"}', False, "the value is an object, the pattern asks for a value")],
+    ),
+    (
+        "the element that fits best",
+        {"a": {"b": [1], "c": [2]}},
+        {"a": [{"b": 1, "c": 1}, {"b": 0, "c": 0}]},
+        [("$.a.b", "1", True, ""), ("$.a.c", "1", False, "")],
+    ),
+    (
+        "alternatives",
+        {"$or": [{"a": [1]}, {"b": ["x"]}]},
+        {"a": 1},
+        [("$.$or[0].a", "1", True, ""), ("$.$or[1].b", "nothing", False, "")],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "event", "verdicts"), [row[1:] for row in EXPLAINED], ids=[row[0] for row in EXPLAINED]
+)
+def test_explanation_says_what_each_leaf_saw_and_what_it_nearly_was(pattern: Any, event: Any, verdicts: Any) -> None:
+    found = patterns.explain(patterns.compile(pattern), event)
+    assert [(each.path, each.seen, each.holds, each.near) for each in found] == verdicts
+
+
+@given(
+    pattern=st.dictionaries(st.text("ab", min_size=1, max_size=2), _json, max_size=3),
+    event=st.dictionaries(st.text("ab", max_size=2), _json),
+)
+def test_explanation_agrees_with_the_matcher(pattern: dict[str, Any], event: dict[str, Any]) -> None:
+    try:
+        compiled = patterns.compile(pattern)
+    except patterns.InvalidPattern:
+        return
+    verdicts = patterns.explain(compiled, event)
+    assert all(verdict.holds for verdict in verdicts) == compiled.matches(event)
+
+
+def test_match_explains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.json").write_text('{"a": ["on"], "b": [{"exists": true}]}')
+    (tmp_path / "e.json").write_text('{"a": "ON", "b": 1}')
+    assert main(["match", "--pattern", str(tmp_path / "p.json"), "--event", str(tmp_path / "e.json"), "--explain"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "false",
+        '  no  $.a: asked ["on"], saw "ON"',
+        '      near miss: the value is "ON", the pattern has "on": another case',
+        '  yes $.b: asked [{"exists": true}], saw 1',
+    ]

@@ -6,18 +6,18 @@ from typing import Any
 from .conditions import MISSING, Condition
 from .parsing import Leaf, Tree, parse
 
-__all__ = ["Pattern", "compile"]
+__all__ = ["Pattern", "compile", "leaf_matches", "value_of"]
 
 
 class Pattern:
     """An event pattern, ready to match."""
 
     def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+        self.tree = tree
 
     def matches(self, event: Mapping[str, Any]) -> bool:
         """Tell whether the event matches."""
-        return _tree_matches(self._tree, event)
+        return _tree_matches(self.tree, event)
 
 
 def compile(pattern: Mapping[str, Any] | str) -> Pattern:
@@ -31,13 +31,14 @@ def compile(pattern: Mapping[str, Any] | str) -> Pattern:
 
 def _tree_matches(tree: Tree, event: Mapping[str, Any]) -> bool:
     for name, node in tree.fields.items():
-        value = _value_of(event, name)
-        if not (_leaf_matches(node, value) if isinstance(node, Leaf) else _branch_matches(node, value)):
+        value = value_of(event, name)
+        if not (leaf_matches(node, value) if isinstance(node, Leaf) else _branch_matches(node, value)):
             return False
     return all(any(_tree_matches(each, event) for each in group) for group in tree.alternatives)
 
 
-def _value_of(event: Mapping[str, Any], name: str) -> Any:
+def value_of(event: Mapping[str, Any], name: str) -> Any:
+    """Return what an object has under a name, or MISSING."""
     if name in event:
         return event[name]
     # A dotted key of the event is the path it spells.
@@ -59,7 +60,8 @@ def _branch_matches(tree: Tree, value: Any) -> bool:
     return _tree_matches(tree, {})  # there is nothing below: only "exists": false can hold
 
 
-def _leaf_matches(leaf: Leaf, value: Any) -> bool:
+def leaf_matches(leaf: Leaf, value: Any) -> bool:
+    """Tell whether a value, or one of a list of values, meets one of the leaf's conditions."""
     if isinstance(value, list):
         elements = list(_scalars(value))
         return any(_one_accepts(leaf.conditions, element) for element in elements or (MISSING,))

@@ -51,9 +51,10 @@ class InvalidPattern(ValueError):
 
 @dataclass(slots=True)
 class Leaf:
-    """The conditions on one field, of which one must hold."""
+    """The conditions on one field, of which one must hold, and the JSON they were read from."""
 
     path: Path
+    asked: list[Any]
     conditions: list[Condition]
 
 
@@ -93,7 +94,7 @@ def _tree(document: Mapping[str, Any], path: Path) -> Tree:
         elif isinstance(value, Mapping):
             _put(tree, str(key), _tree(value, place), place)
         elif isinstance(value, list):
-            _put(tree, str(key), Leaf(place, _conditions(value, place)), place)
+            _put(tree, str(key), Leaf(place, value, _conditions(value, place)), place)
         else:
             raise InvalidPattern(
                 place, "a list of values and conditions, or an object", f"{_shown(value)}: write [{_shown(value)}]"
