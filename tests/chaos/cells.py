@@ -51,16 +51,13 @@ def _mosquitto_restarted(stack: Stack, seconds: float) -> None:
     stack.mosquitto.start()
 
 
-def _cut(stack: Stack, seconds: float) -> None:
-    stack.set_proxies(Mode.CUT)
-    time.sleep(seconds)
-    stack.set_proxies(Mode.PASS)
+def _proxied(mode: Mode) -> Callable[[Stack, float], None]:
+    def do(stack: Stack, seconds: float) -> None:
+        stack.set_proxies(mode)
+        time.sleep(seconds)
+        stack.set_proxies(Mode.PASS)
 
-
-def _dripped(stack: Stack, seconds: float) -> None:
-    stack.set_proxies(Mode.DRIP)
-    time.sleep(seconds)
-    stack.set_proxies(Mode.PASS)
+    return do
 
 
 def _runner_killed(stack: Stack, times: float) -> None:
@@ -110,7 +107,7 @@ CELLS = (
     Cell(
         name="connections-cut",
         what="the bridge's connections to both brokers: cut in mid-frame, again and again for {amount:g} s",
-        do=_cut,
+        do=_proxied(Mode.CUT),
         amount=15,
         short_amount=3,
         is_proxied=True,
@@ -118,8 +115,24 @@ CELLS = (
     Cell(
         name="byte-at-a-time",
         what="the bridge's connections to both brokers: one byte at a time for {amount:g} s",
-        do=_dripped,
+        do=_proxied(Mode.DRIP),
         amount=15,
+        short_amount=3,
+        is_proxied=True,
+    ),
+    Cell(
+        name="connections-stalled",
+        what="the bridge's connections to both brokers: open and silent for {amount:g} s",
+        do=_proxied(Mode.STALL),
+        amount=20,
+        short_amount=4,
+        is_proxied=True,
+    ),
+    Cell(
+        name="connections-refused",
+        what="the bridge's connections to both brokers: accepted and closed at once for {amount:g} s",
+        do=_proxied(Mode.REFUSE),
+        amount=8,
         short_amount=3,
         is_proxied=True,
     ),

@@ -24,7 +24,7 @@ class Pace:
     """How fast the load is, how long it runs before and after the fault, and how long late duplicates are waited for."""
 
     rate: float = 300.0
-    before_s: float = 5.0
+    before_s: float = 3.0  # soon after the start: a connection that has not lasted yet is the harder case
     after_s: float = 10.0
     late_s: float = 2.0
 
