@@ -230,9 +230,12 @@ class Producer:
             "k": "false",
             "m": "false",
         }
-        if len(batch) == 1:
+        # RocketMQ 5.5.0 answers a lone empty body with a NullPointerException; as a batch of one it is stored, by 4.9 too.
+        # A batch cannot be delayed.
+        first = batch[0].message
+        if len(batch) == 1 and (first.body or first.delay_level):
             fields["i"] = batch[0].properties.decode()
-            body, fields["f"] = _compressed(batch[0].message.body)
+            body, fields["f"] = _compressed(first.body)
             return RequestCode.SEND_MESSAGE_V2, fields, body
         fields["m"] = "true"
         return (

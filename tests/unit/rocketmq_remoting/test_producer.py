@@ -165,6 +165,13 @@ def test_messages_without_a_key_are_spread_over_the_queues_from_call_to_call(clu
     )
 
 
+def test_lone_empty_body_is_a_batch_of_one_unless_it_is_delayed(cluster: ScriptedCluster) -> None:
+    """RocketMQ 5.5.0 has a NullPointerException for a lone empty body; a batch cannot be delayed."""
+    assert errors(send(cluster, message(""))) == [None]
+    assert errors(send(cluster, message("", delay_level=3))) == [None]
+    assert [request.code for request in cluster.sent()] == [SEND_BATCH, SEND]
+
+
 def test_delayed_messages_travel_alone_and_in_their_place(cluster: ScriptedCluster) -> None:
     messages = [message(str(at), key="k", delay_level=3 if at == 2 else 0) for at in range(5)]
     assert errors(send(cluster, *messages)) == [None] * 5
@@ -254,7 +261,7 @@ def test_key_that_failed_in_one_topic_holds_nothing_back_in_another(cluster: Scr
     cluster.brokers["a"].on(
         SEND, lambda request: BUSY if request.fields["b"] == "t" else cluster.brokers["a"].store(request)
     )
-    outcomes = send(cluster, message(key="k", topic="t"), message(key="k", topic="u"))
+    outcomes = send(cluster, message("a", key="k", topic="t"), message("a", key="k", topic="u"))
     assert errors(outcomes) == [BrokerBusy, None]
 
 
