@@ -50,7 +50,7 @@ test-rocketmq5: system  ## the client and the bridge against RocketMQ 5.x: ROCKE
 conformance: $(STAMP)  ## other projects' pattern cases, from a folder outside: CONFORMANCE=DIR
 	@$(BIN)/python -m tests.conformance $(CONFORMANCE)
 
-bench: system  ## what the figures in benchmarks/RESULTS.md come from
+bench: system  ## side by side with RocketMQ's own client and Apache Camel, 8 minutes; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks
 
 chaos: system  ## every fault under load, 15 minutes; writes benchmarks/RELIABILITY.md

@@ -39,8 +39,10 @@ _END_TO_END = """\
 A burst of 30,000 messages at QoS 1, 200 bytes of JSON on 100 topics, after a warm-up of 20,000, three times for each peer.
 Outbound the clock runs from the first byte published to the last message in the broker's offsets, inbound from the moment that the
 peer, paused while a backlog was written, goes on, to the last message at a subscriber. CPU is that of the peer's own process; memory
-is its largest resident set. Camel runs as its documentation shows it, on a JVM with default settings; it copies neither
-topic nor properties. Lost and duplicated messages are counted by the ids in their payloads.
+is its largest resident set, of a JVM with default settings, whose heap may grow to a quarter of the machine's memory.
+Camel runs as its documentation shows it, and copies neither topic nor properties; it acknowledges MQTT before RocketMQ answered, so what
+the broker turns away as busy is lost, and does not count for its rate.
+Lost and duplicated messages are counted by the ids in their payloads.
 """
 _PROFILE = """\
 Where `mqbridge run` spends its time outbound, by cProfile, waiting left out; what a function calls outside the project counts as its own:

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.java_programs import send_bench_command
@@ -29,9 +30,17 @@ BATCHED, SINGLES = 100_000, 20_000  # messages a run
 DEADLINE_S = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Messages/s of one run: making them included, and while only the time inside send() counts."""
+
+    rate: float
+    inside_rate: float
+
+
 def sends() -> Iterator[Result]:
     """Yield messages/s of our batches and pipelined sends, and of Java's batches and synchronous sends."""
-    rates: dict[str, list[float]] = {"batch": [], "java batch": [], "pipelined": [], "sync": [], "java sync": []}
+    runs: dict[str, list[_Run]] = {"batch": [], "java batch": [], "pipelined": [], "sync": [], "java sync": []}
     with tempfile.TemporaryDirectory() as name, RocketMQ(Path(name)) as cluster:
         cluster.create_topic(TOPIC, queues=QUEUES)
         java_batch = _java_sender(cluster, "batch", warm_up=BATCHED, count=BATCHED)
@@ -39,22 +48,28 @@ def sends() -> Iterator[Result]:
         client = Client([cluster.name_server])
         producer = Producer(client)
         with java_batch as send_java_batches, java_sync as send_java_singles:
-            _in_batches(producer, BATCHED)
+            _send(producer, BATCHED, BATCH)
             _pipelined(client, SINGLES)
             for _ in range(ROUNDS):
-                rates["batch"].append(_rate(BATCHED, lambda: _in_batches(producer, BATCHED)))
-                rates["java batch"].append(send_java_batches())
-                rates["pipelined"].append(_rate(SINGLES, lambda: _pipelined(client, SINGLES)))
-                rates["java sync"].append(send_java_singles())
-                rates["sync"].append(_rate(SINGLES, lambda: _one_by_one(producer, SINGLES)))
+                runs["batch"].append(_timed(BATCHED, lambda: _send(producer, BATCHED, BATCH)))
+                runs["java batch"].append(send_java_batches())
+                runs["pipelined"].append(_timed(SINGLES, lambda: _pipelined(client, SINGLES)))
+                runs["java sync"].append(send_java_singles())
+                runs["sync"].append(_timed(SINGLES, lambda: _send(producer, SINGLES, 1)))
         producer.close()
 
     def result(name: str, key: str, bar: Bar | None = None) -> Result:
-        return Result(name, "messages/s", tuple(rates[key]), bar)
+        return Result(name, "messages/s", tuple(run.rate for run in runs[key]), bar)
 
-    what = "200 bytes with 6 properties"
-    java = result(f"Java client 4.9.7, batches of {BATCH} x {what}", "java batch")
-    yield result(f"our Producer, batches of {BATCH} x {what}", "batch", Bar(1.2, against=java))
+    def inside(name: str, key: str, bar: Bar | None = None) -> Result:
+        return Result(name, "messages/s", tuple(run.inside_rate for run in runs[key]), bar)
+
+    what = f"batches of {BATCH} x {len(BODY)} bytes with 6 properties"
+    java = result(f"Java client 4.9.7, {what}", "java batch")
+    yield result(f"our Producer, {what}", "batch", Bar(1.2, against=java))
+    yield java
+    java = inside("Java, the time inside send() only, without making the messages", "java batch")
+    yield inside("ours, the time inside send() only, without making the messages", "batch", Bar(None, against=java))
     yield java
     java = result("Java client 4.9.7, single sends, one thread, synchronous", "java sync")
     yield result(f"our Client, single sends, {IN_FLIGHT} in flight", "pipelined", Bar(1.4, against=java))
@@ -79,25 +94,23 @@ def _message(number: int, now_ms: int) -> Message:
     )
 
 
-def _in_batches(producer: Producer, count: int) -> None:
+def _send(producer: Producer, count: int, at_once: int) -> float:
+    """Send `count` messages, `at_once` in each call; return the seconds spent inside the calls."""
+    inside_s = 0.0
     now_ms = int(time.time() * 1000)
-    for start in range(0, count, BATCH):
-        _send(producer, [_message(number, now_ms) for number in range(start, start + BATCH)])
+    for start in range(0, count, at_once):
+        messages = [_message(number, now_ms) for number in range(start, start + at_once)]
+        begin = time.perf_counter()
+        outcomes = producer.send(messages, time.monotonic() + DEADLINE_S)
+        inside_s += time.perf_counter() - begin
+        for outcome in outcomes:
+            assert outcome.error is None, outcome.error
+    return inside_s
 
 
-def _one_by_one(producer: Producer, count: int) -> None:
-    now_ms = int(time.time() * 1000)
-    for number in range(count):
-        _send(producer, [_message(number, now_ms)])
-
-
-def _send(producer: Producer, messages: list[Message]) -> None:
-    for outcome in producer.send(messages, time.monotonic() + DEADLINE_S):
-        assert outcome.error is None
-
-
-def _pipelined(client: Client, count: int) -> None:
+def _pipelined(client: Client, count: int) -> float:
     """Send singly with a window of requests in flight. Producer has no such call, since it makes batches; this is what it would do."""
+    begin = time.perf_counter()
     deadline = time.monotonic() + DEADLINE_S
     route = client.route(TOPIC, deadline)
     connection = client.connection(route.addresses[route.writable[0].broker_name])
@@ -123,6 +136,7 @@ def _pipelined(client: Client, count: int) -> None:
         in_flight.add(_submit(connection, queue_id, _message(number, now_ms), now_ms))
     wait({connection}, has_room(0), deadline)
     assert not in_flight
+    return time.perf_counter() - begin
 
 
 def _submit(connection: Connection, queue_id: int, message: Message, now_ms: int) -> int:
@@ -143,15 +157,15 @@ def _submit(connection: Connection, queue_id: int, message: Message, now_ms: int
     return connection.submit(RequestCode.SEND_MESSAGE_V2, fields, message.body)
 
 
-def _rate(count: int, action: Callable[[], None]) -> float:
+def _timed(count: int, action: Callable[[], float]) -> _Run:
     begin = time.perf_counter()
-    action()
-    return count / (time.perf_counter() - begin)
+    inside_s = action()
+    return _Run(count / (time.perf_counter() - begin), count / inside_s)
 
 
 @contextmanager
-def _java_sender(cluster: RocketMQ, mode: str, *, warm_up: int, count: int) -> Iterator[Callable[[], float]]:
-    """Yield a function that has the warm Java program send `count` messages and returns its messages/s."""
+def _java_sender(cluster: RocketMQ, mode: str, *, warm_up: int, count: int) -> Iterator[Callable[[], _Run]]:
+    """Yield a function that has the warm Java program send `count` messages and returns how fast it was."""
     command = send_bench_command(cluster.name_server, TOPIC, mode, str(warm_up), str(count))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         assert process.stdin is not None
@@ -160,10 +174,11 @@ def _java_sender(cluster: RocketMQ, mode: str, *, warm_up: int, count: int) -> I
         ready = stdout.readline().strip()
         assert ready == "ready", f"SendBench said {ready!r}"
 
-        def send() -> float:
+        def send() -> _Run:
             stdin.write("\n")
             stdin.flush()
-            return float(json.loads(stdout.readline())["rate"])
+            answer = json.loads(stdout.readline())
+            return _Run(answer["rate"], answer["inside_rate"])
 
         yield send
         stdin.close()  # which ends it

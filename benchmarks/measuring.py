@@ -86,4 +86,6 @@ def cpu_and_wall_s(action: Callable[[], object]) -> tuple[float, float]:
 
 
 def _shown(value: float) -> str:
+    if value == round(value):
+        return f"{value:,.0f}"
     return f"{value:,.0f}" if value >= 1_000 else f"{value:,.1f}" if value >= 10 else f"{value:,.2f}"
