@@ -163,8 +163,10 @@ class Consumer:
                 self._rebalance_due = now + RETRY_S
                 self._rebalance()
                 self._rebalance_due = now + (RETRY_S if self._expects_retry_topic() else REBALANCE_S)
-                if not self._progress:  # a member without queues has no pull whose success would say so
-                    self.problem = None
+                if all(until <= now for until in self._not_before.values()):
+                    self.problem = (
+                        None  # no pull has failed since; the next answer may take as long as no message comes
+                    )
             if now >= self._commit_due:
                 self._commit_due = now + COMMIT_S
                 self._commit(now + REQUEST_TIMEOUT_S)

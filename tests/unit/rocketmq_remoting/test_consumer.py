@@ -617,6 +617,18 @@ def test_problem_of_a_member_without_queues_ends_when_it_is_overcome(
     assert consumer.problem is None
 
 
+def test_problem_of_a_member_whose_queues_are_empty_ends_when_it_is_overcome(
+    group: ScriptedGroup, make_consumer: MakeConsumer, clock: Clock
+) -> None:
+    """The broker answers a pull only when there is a message, or after 15 s."""
+    group.broker.on(MEMBERS, BUSY, group.members)
+    consumer = make_consumer()
+    poll_until(consumer, lambda: consumer.problem is not None)
+    clock.ahead_s += 1.1
+    idle(consumer, group)
+    assert consumer.problem is None
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"consumerIdList":null}', b'{"consumerIdList":7}', b"\xff"])
 def test_member_list_that_is_not_readable_is_a_problem(
     group: ScriptedGroup, make_consumer: MakeConsumer, body: bytes
