@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from .errors import IllegalMessage, ProtocolError
 from .names import check_topic
@@ -147,9 +148,7 @@ def encode_properties(message: Message) -> bytes:
         IllegalMessage: a name is empty or reserved, a name or value holds a separator or is not Unicode text,
             or the block is too large.
     """
-    for name in message.properties:
-        if name in RESERVED_PROPERTIES or name.startswith(_RESERVED_PREFIXES) or not name:
-            raise IllegalMessage(f"properties[{name!r}]", "a name that is not empty and not RocketMQ's own", repr(name))
+    _check_names(tuple(message.properties))
     pairs = [("UNIQ_KEY", message.message_id)]
     if message.tags:
         pairs.append(("TAGS", message.tags))
@@ -168,6 +167,13 @@ def encode_properties(message: Message) -> bytes:
     if len(block) > MAX_PROPERTIES_BYTES:
         raise IllegalMessage("properties", f"at most {MAX_PROPERTIES_BYTES} bytes in all", f"{len(block)} bytes")
     return block
+
+
+@lru_cache(maxsize=256)  # a rule gives all its messages the same names
+def _check_names(names: tuple[str, ...]) -> None:
+    for name in names:
+        if name in RESERVED_PROPERTIES or name.startswith(_RESERVED_PREFIXES) or not name:
+            raise IllegalMessage(f"properties[{name!r}]", "a name that is not empty and not RocketMQ's own", repr(name))
 
 
 def _pair_fault(pairs: list[tuple[str, str]], is_wrong: Callable[[str], bool], expected: str) -> IllegalMessage:

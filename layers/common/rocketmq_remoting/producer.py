@@ -61,7 +61,7 @@ class _Outgoing:
     at: int
     message: Message
     properties: bytes
-    outcome: SendOutcome = field(default_factory=lambda: SendOutcome(error=ConnectFailed("no time left to send")))
+    outcome: SendOutcome
     goes_alone: bool = False
 
     @property
@@ -117,10 +117,11 @@ class Producer:
         """
         outcomes: list[SendOutcome] = []
         pending: list[_Outgoing] = []
+        untried = SendOutcome(error=ConnectFailed("no time left to send"))
         for at, message in enumerate(messages):
             try:
-                pending.append(_Outgoing(at=at, message=message, properties=check_message(message)))
-                outcomes.append(pending[-1].outcome)
+                pending.append(_Outgoing(at=at, message=message, properties=check_message(message), outcome=untried))
+                outcomes.append(untried)
             except IllegalMessage as error:
                 outcomes.append(SendOutcome(error=error))
         self._round(pending, deadline, fresh_routes=False)
