@@ -204,6 +204,9 @@ class MqttSource:
 
     def _come_back(self, reason: str) -> None:
         lived_s = time.monotonic() - self._running_since
+        self._running_since = float(
+            "-inf"
+        )  # who duels lets the other subscribe first: a connection cut before that is no sign
         self._short_lived = self._short_lived + 1 if lived_s < SHORT_LIVED_S else 0
         if self._short_lived < SHORT_LIVED_IN_A_ROW:
             self._connect_at = time.monotonic() + RECONNECT_MIN_S
