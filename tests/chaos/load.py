@@ -4,6 +4,7 @@ import json
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Set
 from types import TracebackType
@@ -42,7 +43,7 @@ def _body(message_id: str) -> bytes:
     return head[:-2] + b"x" * (_BODY_BYTES - len(head)) + head[-2:]
 
 
-class Paced(threading.Thread):
+class Paced(threading.Thread, ABC):
     """Calls `send` with how many are due, ten times a second, until it is stopped."""
 
     def __init__(self, rate: float) -> None:
@@ -58,9 +59,9 @@ class Paced(threading.Thread):
             self.send(due)
             done += due
 
+    @abstractmethod
     def send(self, due: int) -> None:
         """Send `due` new messages."""
-        raise NotImplementedError
 
     def finish(self) -> None:
         """Send nothing new."""

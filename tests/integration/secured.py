@@ -11,7 +11,7 @@ from devstack.mosquitto import Mosquitto
 from devstack.ports import free_port
 from devstack.rocketmq import BROKER_JVM_OPTIONS, NAME_SERVER_JVM_OPTIONS, PATIENT_BROKER, RocketMQ
 from rocketmq_remoting import Credentials
-from tests.integration.certificates import Authority, Identity
+from tests.certificates import Authority, Identity
 
 __all__ = ["ADMIN", "BRIDGE", "SecuredMosquitto", "locked_rocketmq", "rocketmq_tls"]
 

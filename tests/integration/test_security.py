@@ -32,7 +32,7 @@ from rocketmq_remoting import (
     StartFrom,
     random_message_id,
 )
-from tests.integration.certificates import Authority
+from tests.certificates import Authority
 from tests.integration.running_bridge import RunningBridge, connected, publish_all
 from tests.integration.secured import ADMIN, BRIDGE, SecuredMosquitto, locked_rocketmq, rocketmq_tls
 

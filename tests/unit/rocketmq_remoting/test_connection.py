@@ -1,11 +1,8 @@
 """One connection and the loop that serves several: answers find their requests, and everything ends at its deadline."""
 
-import shutil
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +10,11 @@ from rocketmq_remoting import ConnectFailed, Credentials, OutcomeUnknown, Protoc
 from rocketmq_remoting.connection import Connection
 from rocketmq_remoting.exchange import exchange
 from rocketmq_remoting.frames import Frame
+from tests.certificates import Authority
 
 from .scripted_broker import HANG_UP, Answer, Request, ScriptedBroker, black_hole, encode_frame, nobody
 
 ECHO, OTHER, QUIET = 1000, 1001, 1002
-OPENSSL = shutil.which("openssl")
 
 
 def echo(request: Request) -> Answer:
@@ -304,34 +301,22 @@ def test_closed_connection_answers_what_is_awaited_and_can_be_used_again(connect
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for localhost and its key in one file."""
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    options = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost".split()
-    names = ("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-    subprocess.run(
-        (str(OPENSSL), *options, *names, "-keyout", str(path), "-out", f"{path}.crt"), check=True, capture_output=True
-    )
-    with path.open("ab") as pem:
-        pem.write(Path(f"{path}.crt").read_bytes())
-    return path
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
-def tls_broker(certificate: Path) -> Iterator[ScriptedBroker]:
+def tls_broker(authority: Authority) -> Iterator[ScriptedBroker]:
+    identity = authority.issue("127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(identity.certificate_path, identity.key_path)
     with ScriptedBroker(tls=context) as scripted:
         scripted.on(ECHO, echo)
         yield scripted
 
 
-needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="makes a certificate with openssl")
-
-
-@needs_openssl
-def test_tls_carries_large_requests_and_answers(certificate: Path, tls_broker: ScriptedBroker) -> None:
-    connection = Connection(tls_broker.address, tls=ssl.create_default_context(cafile=str(certificate)))
+def test_tls_carries_large_requests_and_answers(authority: Authority, tls_broker: ScriptedBroker) -> None:
+    connection = Connection(tls_broker.address, tls=authority.context())
     body = bytes(range(256)) * 12_000
     answers = ask(connection, *range(3), body=body)
     connection.close()
@@ -339,7 +324,6 @@ def test_tls_carries_large_requests_and_answers(certificate: Path, tls_broker: S
     assert all(isinstance(answer, Frame) and answer.body == body for answer in answers)
 
 
-@needs_openssl
 def test_certificate_that_is_not_trusted_is_connect_failed(tls_broker: ScriptedBroker) -> None:
     connection = Connection(tls_broker.address, tls=ssl.create_default_context())
     (answer,) = ask(connection, 1)
@@ -348,9 +332,8 @@ def test_certificate_that_is_not_trusted_is_connect_failed(tls_broker: ScriptedB
     assert not connection.is_open
 
 
-@needs_openssl
-def test_certificate_of_another_host_is_connect_failed(certificate: Path, tls_broker: ScriptedBroker) -> None:
-    context = ssl.create_default_context(cafile=str(certificate))
+def test_certificate_of_another_host_is_connect_failed(authority: Authority, tls_broker: ScriptedBroker) -> None:
+    context = authority.context()
     (answer,) = ask(Connection(tls_broker.address.replace("127.0.0.1", "127.0.0.2"), tls=context), 1)
     assert isinstance(answer, ConnectFailed)
 

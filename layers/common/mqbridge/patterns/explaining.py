@@ -75,7 +75,7 @@ def _near_value(asked: Any, seen: Any) -> str:
         return f"the value is the number {seen}, the pattern has the text {_shown(asked)}"
     if is_number(asked) and isinstance(seen, str) and seen == _shown(asked):
         return f"the value is the text {_shown(seen)}, the pattern has the number {asked}"
-    if isinstance(seen, str) and asked in (None, True, False) and not is_number(asked) and seen == _shown(asked):
+    if isinstance(seen, str) and isinstance(asked, bool | None) and seen == _shown(asked):
         return f"the value is the text {_shown(seen)}, the pattern has {_shown(asked)}"
     return ""
 
