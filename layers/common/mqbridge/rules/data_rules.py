@@ -12,6 +12,10 @@ __all__ = ["InboundRule", "InboundSource", "MqttParent", "OutboundRule", "Rocket
 _RULE_ID = Text(
     "3 to 64 letters, digits, '-' or '_', at least one letter or digit", r"(?=.*[a-zA-Z0-9])[a-zA-Z0-9_-]{3,64}"
 )
+# RFC 3339, so far as a pattern can tell: a 29 February is left to the calendar (check.py). Digits are ASCII's, which \d are not.
+_DATE = r"[0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|[12][0-9]))"
+_HOUR = r"([01][0-9]|2[0-3])"
+_TIME = rf"{_HOUR}:[0-5][0-9]:[0-5][0-9]"
 _STATUS_DOC = "Disabled keeps the rule in the file; its messages are dropped and counted."
 _RULE_STATUS = Choice("Enabled", "Disabled")
 
@@ -51,7 +55,7 @@ class InboundSource:
         "StartFrom",
         Text(
             "LAST, FIRST or a time such as 2026-01-01T00:00:00Z",
-            r"LAST|FIRST|\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)",
+            rf"LAST|FIRST|{_DATE}[Tt]{_TIME}(\.[0-9]+)?([Zz]|[+-]{_HOUR}:[0-5][0-9])",
         ),
         default="LAST",
         doc="Where a group starts that never committed an offset. LAST, so that old commands do not reach devices by surprise.",

@@ -9,11 +9,11 @@ from .names import GROUP, INSTANCE_ID, MQTT_PARENT, REGION, ROCKETMQ_TOPIC
 __all__ = ["ClientIdFrom", "Instances", "Limits", "MessageIdFrom", "MqttInstance", "RocketMQInstance", "Tls"]
 
 # An ApsaraMQ 4.0 instance: its host name begins with its id (Java's NameServerAddressUtils).
-_APSARA_ENDPOINT = re.compile(r"http://((MQ_INST_[A-Za-z0-9_]+)\.[^\s:/]+)(:\d{1,5})?/?")
+_APSARA_ENDPOINT = re.compile(r"http://((MQ_INST_[A-Za-z0-9_]+)\.[^\s:/]+)(:[0-9]{1,5})?/?")
 _APSARA_PORT = 80
 _ADDRESS = Text(
     "host:port, or http://MQ_INST_....host[:port] of an ApsaraMQ 4.0 instance",
-    rf"[^\s:/]+:\d{{1,5}}|\[[0-9a-fA-F:.]+\]:\d{{1,5}}|{_APSARA_ENDPOINT.pattern}",
+    rf"[^\s:/]+:[0-9]{{1,5}}|\[[0-9a-fA-F:.]+\]:[0-9]{{1,5}}|{_APSARA_ENDPOINT.pattern}",
 )
 _PATH = Text("a file's path", r".+")
 
@@ -69,13 +69,15 @@ class MqttInstance:
     )
     endpoint: str = setting(
         "Endpoint",
-        Text("mqtt://host[:port] or mqtts://host[:port]", r"mqtts?://([^\s:/@\[\]]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?/?"),
+        Text(
+            "mqtt://host[:port] or mqtts://host[:port]", r"mqtts?://([^\s:/@\[\]]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?"
+        ),
         doc="Where the broker listens; mqtts is TLS. The ports default to 1883 and 8883.",
         example="mqtt://127.0.0.1:1883",
     )
     version: str | None = setting(
         "Version",
-        Text("a kernel version such as V3.3.0", r"[vV]?\d+(\.[\dx]+)*"),
+        Text("a kernel version such as V3.3.0", r"[vV]?[0-9]+(\.[0-9x]+)*"),
         default=None,
         doc="Kernel version of an ApsaraMQ instance.",
     )
@@ -157,7 +159,7 @@ class RocketMQInstance:
     )
     version: str = setting(
         "Version",
-        Text("a version such as 4.x or 5.3.1", r"[45](\.[\dx]+)*"),
+        Text("a version such as 4.x or 5.3.1", r"[45](\.[0-9x]+)*"),
         default="4.x",
         doc="Version of the cluster.",
     )

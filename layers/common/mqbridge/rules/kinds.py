@@ -35,8 +35,6 @@ __all__ = [
 REQUIRED: Any = object()
 INVALID: Any = object()  # what a kind returns after it noted a fault
 
-_SECRET = re.compile(r"(env|secretsmanager|ssm|file):.+")
-
 
 class Kind(Protocol):
     """A kind of value: its description for people, and how to read one."""
@@ -101,6 +99,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def _whole_if_it_is(value: Any) -> Any:
+    """Return 6 for 6.0: JSON does not tell them apart, nor can its Schema."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """Text of a certain form."""
@@ -129,6 +132,7 @@ class Whole:
     maximum: int
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        value = _whole_if_it_is(value)
         if not isinstance(value, int) or isinstance(value, bool) or not self.minimum <= value <= self.maximum:
             faults.append(wrong(path, self.what, value))
             return INVALID
@@ -153,15 +157,16 @@ class Choice:
 
     def __init__(self, *words: str, ignore_case: bool = False) -> None:
         self.words = words
+        self.ignores_case = ignore_case
         self.what = " or ".join(words)
         self._by_spelling = {word.casefold(): word for word in words} if ignore_case else {word: word for word in words}
-        self._ignore_case = ignore_case
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
         """Return the word as listed."""
         # YAML reads a bare 5 as a number; the word is meant.
-        spelling = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-        spelling = spelling.casefold() if isinstance(spelling, str) and self._ignore_case else spelling
+        spelling = _whole_if_it_is(value)
+        spelling = str(spelling) if isinstance(spelling, int | float) and not isinstance(value, bool) else spelling
+        spelling = spelling.casefold() if isinstance(spelling, str) and self.ignores_case else spelling
         if not isinstance(spelling, str) or spelling not in self._by_spelling:
             faults.append(wrong(path, self.what, value))
             return INVALID
@@ -173,9 +178,10 @@ class Secret:
     """A reference to a secret; a secret itself never stands in a rules document."""
 
     what: str = "a reference to a secret: env:NAME, secretsmanager:NAME#KEY, ssm:NAME or file:PATH"
+    pattern: str = r"(env|secretsmanager|ssm|file):[^\n]+"
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
-        if not isinstance(value, str) or not _SECRET.fullmatch(value):
+        if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
             # What came may be the secret: it is not shown.
             faults.append(
                 Fault(
@@ -192,10 +198,11 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Anything; another module reads it."""
+    """Anything; another module reads it. `types` are JSON Schema's names of the types that `check` lets pass; () is any."""
 
     what: str
     check: Callable[[Any], bool]
+    types: tuple[str, ...] = ()
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
         if not self.check(value):

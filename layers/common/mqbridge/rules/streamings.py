@@ -117,7 +117,11 @@ class EventStreaming:
     )
     filter_pattern: Mapping[str, Any] | str | None = setting(
         "FilterPattern",
-        Raw("an event pattern, as a mapping or as JSON text", lambda value: isinstance(value, Mapping | str)),
+        Raw(
+            "an event pattern, as a mapping or as JSON text",
+            lambda value: isinstance(value, Mapping | str),
+            types=("object", "string"),
+        ),
         default=None,
         doc="What to forward; everything if left out.",
     )
