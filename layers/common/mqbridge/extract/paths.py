@@ -1,0 +1,190 @@
+"""JSONPath (RFC 9535), with hyphens in short names as users of the managed service write them ($.data.body.risk-score).
+
+A path that names one place, by names and indexes alone, is looked up directly; any other goes to a library, which is loaded then.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+__all__ = ["MISSING", "InvalidPath", "Path", "PlacePath", "compile_path", "compile_place", "put", "remove"]
+
+MISSING: Any = object()  # what a path finds that has no result
+
+# RFC 9535, 2.5.1.1 (member-name-shorthand), and "-" behind the first character; 2.3.1.1 (string literals); 2.3.3 (indexes).
+_SHORT_NAME = r"[A-Za-z_\u0080-\uD7FF\uE000-\U0010FFFF][-0-9A-Za-z_\u0080-\uD7FF\uE000-\U0010FFFF]*"
+_QUOTED = r"'(?:[^'\\\x00-\x1f]|\\.)*'|\"(?:[^\"\\\x00-\x1f]|\\.)*\""
+_SEGMENT = re.compile(
+    rf"[ \t\n\r]*(?:\.(?P<name>{_SHORT_NAME})|\[[ \t\n\r]*(?:(?P<quoted>{_QUOTED})|(?P<index>0|-?[1-9][0-9]{{0,14}}))[ \t\n\r]*\])"
+)
+_HYPHENATED = re.compile(rf"({_QUOTED})|(\.\.?)({_SHORT_NAME})")
+_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
+_ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", "\\": "\\", "'": "'", '"': '"'}
+
+
+class InvalidPath(ValueError):
+    """Text that is no JSONPath, or none of the kind that is needed; says what was expected and what came."""
+
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__(f"expected {expected}, got {got}")
+        self.expected = expected
+        self.got = got
+
+
+class Path(Protocol):
+    """A compiled path."""
+
+    text: str
+
+    def find(self, root: Any) -> Any:
+        """Return the value at the path, a list of them if it hits several, or MISSING."""
+        ...
+
+
+class PlacePath:
+    """A path that names one place: names and indexes alone."""
+
+    def __init__(self, text: str, parts: tuple[str | int, ...]) -> None:
+        self.text = text
+        self.parts = parts
+        self._has_index = any(isinstance(part, int) for part in parts)
+
+    def find(self, root: Any) -> Any:
+        """Return the value at the place, or MISSING."""
+        value = root
+        if self._has_index:
+            return _find_checked(value, self.parts)
+        try:
+            for part in self.parts:
+                value = value[part]
+        except (KeyError, TypeError):  # no such name; not an object
+            return MISSING
+        return value
+
+
+def _find_checked(value: Any, parts: tuple[str | int, ...]) -> Any:
+    for part in parts:
+        # Text has indexes too, in Python: JSONPath knows none.
+        if isinstance(part, str):
+            value = value.get(part, MISSING) if isinstance(value, dict) else MISSING
+        else:
+            value = value[part] if isinstance(value, list) and -len(value) <= part < len(value) else MISSING
+        if value is MISSING:
+            return MISSING
+    return value
+
+
+def compile_path(text: str) -> Path:
+    """Return the path, ready to find.
+
+    Raises:
+        InvalidPath: the text is no JSONPath.
+    """
+    parts = _place_parts(text)
+    if parts is not None:
+        return PlacePath(text, parts)
+    from .queries import compile_query  # here, because most tasks do without
+
+    return compile_query(text, _HYPHENATED.sub(_quote_name, text))
+
+
+def compile_place(text: str) -> PlacePath:
+    """Return a path that names one place below the root.
+
+    Raises:
+        InvalidPath: the text is no JSONPath, may hit several values, or is the root.
+    """
+    path = compile_path(text)
+    if not isinstance(path, PlacePath) or not path.parts:
+        raise InvalidPath("a path to one place, by names and indexes, such as $.data.body.name", repr(text))
+    return path
+
+
+def put(root: Any, parts: tuple[str | int, ...], value: Any) -> Any:
+    """Return a copy of `root` with `value` at the place; what lies beside the way there is shared, not copied.
+
+    Objects that are missing on the way are made. Where the way is barred (by text, by a list that is too short), `root` is returned.
+    """
+    if not parts:
+        return value
+    part, below = parts[0], parts[1:]
+    if isinstance(part, int):
+        if not isinstance(root, list) or not -len(root) <= part < len(root):
+            return root
+        child = put(root[part], below, value)
+        copied_list = list(root)
+        copied_list[part] = child
+        return copied_list
+    if not isinstance(root, dict):
+        return root
+    return {**root, part: put(root.get(part, {}), below, value)}
+
+
+def remove(root: Any, parts: tuple[str | int, ...]) -> Any:
+    """Return a copy of `root` without what is at the place; `root` itself if there is nothing."""
+    part, below = parts[0], parts[1:]
+    is_here = (
+        part in root
+        if isinstance(root, dict)
+        else isinstance(part, int) and isinstance(root, list) and -len(root) <= part < len(root)
+    )
+    if not is_here:
+        return root
+    if below:
+        child = remove(root[part], below)
+        return root if child is root[part] else put(root, (part,), child)
+    if isinstance(root, dict):
+        return {name: value for name, value in root.items() if name != part}
+    return [value for at, value in enumerate(root) if at != part % len(root)]
+
+
+def _place_parts(text: str) -> tuple[str | int, ...] | None:
+    """Return the names and indexes of a path that consists of nothing else, or None."""
+    if not text.startswith("$"):
+        raise InvalidPath("a JSONPath, which begins with $", repr(text) if text else "nothing")
+    parts: list[str | int] = []
+    at = 1
+    while at < len(text):
+        segment = _SEGMENT.match(text, at)
+        if segment is None:
+            return None
+        if segment["name"] is not None:
+            parts.append(segment["name"])
+        elif segment["index"] is not None:
+            parts.append(int(segment["index"]))
+        else:
+            name = _unquoted(segment["quoted"])
+            if name is None:
+                return None  # the library says what is wrong with it
+            parts.append(name)
+        at = segment.end()
+    return tuple(parts)
+
+
+def _unquoted(quoted: str) -> str | None:
+    pieces = list(_pieces(quoted[1:-1]))
+    if None in pieces:
+        return None
+    text = "".join(str(piece) for piece in pieces)
+    try:
+        # Escaped surrogates that belong together are one character.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        return None
+
+
+def _pieces(inner: str) -> Iterator[str | None]:
+    at = 0
+    for escape in _ESCAPE.finditer(inner):
+        yield inner[at : escape.start()]
+        code = escape[1]
+        yield chr(int(code[1:], 16)) if len(code) == 5 else _ESCAPED.get(code)
+        at = escape.end()
+    yield inner[at:]
+
+
+def _quote_name(found: re.Match[str]) -> str:
+    quoted, dots, name = found.groups()
+    if quoted is not None or "-" not in name:
+        return found[0]
+    return f"{'..' if dots == '..' else ''}['{name}']"

@@ -1,0 +1,51 @@
+"""JSON of tasks' payloads: decoded fast, and exact. Whole numbers of any size stay what they are."""
+
+import json
+from typing import Any
+
+import msgspec
+
+__all__ = ["InvalidJson", "decode", "encode"]
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+# msgspec writes whole numbers of 64 bits only.
+_encode_large = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class InvalidJson(ValueError):
+    """Text that is not JSON (RFC 8259), or is nested too deeply to be read."""
+
+
+def decode(text: bytes | str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        InvalidJson: says what is wrong with it, and nothing of what it holds.
+    """
+    try:
+        return _decode(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise InvalidJson(_why(error)) from None
+    except RecursionError:
+        raise InvalidJson("nested too deeply") from None
+
+
+def encode(value: Any) -> str:
+    """Return a JSON value's text, compact.
+
+    Raises:
+        InvalidJson: the value is nested too deeply, or holds what is no Unicode text.
+    """
+    try:
+        return _encode(value).decode()
+    except OverflowError:
+        return _encode_large(value)
+    except (UnicodeError, RecursionError) as error:
+        raise InvalidJson(_why(error)) from None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "not UTF-8"
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error).removeprefix("JSON is malformed: ")

@@ -1,0 +1,55 @@
+"""Regular expressions that a rule's author writes and that devices' text is matched with.
+
+They are RE2's: its time grows linearly with the text, whatever expression and text are, because it never backtracks
+(https://github.com/google/re2/wiki/WhyRE2). What only a backtracking engine can do, look-around and back-references, is refused.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+__all__ = ["InvalidRegex", "Regex", "compile"]
+
+
+class InvalidRegex(ValueError):
+    """Text that is no regular expression, or asks for look-around or back-references."""
+
+
+class Match(Protocol):
+    """Where an expression matched."""
+
+    def start(self) -> int: ...
+    def end(self) -> int: ...
+
+
+class Regex(Protocol):
+    """A compiled expression; positions count characters."""
+
+    def search(self, text: str) -> Match | None: ...
+    def fullmatch(self, text: str) -> Match | None: ...
+    def finditer(self, text: str) -> Iterator[Match]: ...
+    def sub(self, replacement: str, text: str) -> str: ...
+
+
+def compile(text: str) -> Regex:
+    """Return the expression, ready to match.
+
+    Raises:
+        InvalidRegex: says what is wrong with it.
+    """
+    import re2  # type: ignore[import-untyped]  # here, because few tasks have one
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        compiled: Any = re2.compile(text, options)
+    except (re2.error, UnicodeError) as error:
+        raise InvalidRegex(_why(error)) from None
+    return compiled  # type: ignore[no-any-return]  # the package is not typed; these are its methods
+
+
+def _why(error: Exception) -> str:
+    said = error.args[0] if error.args else ""
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(error)
+    if "perl operator" in text:
+        return f"{text}: look-around is not supported, so that matching takes linear time"
+    return text
