@@ -1,8 +1,9 @@
 """What a flow decides about a record, and what became of it.
 
-Planned:  Send | Drop | Reject.    Settled:  Delivered | Drop | Failed | DeadLettered | Discarded | Reject.
+Planned:  Send | Drop | Reject | Failed.    Settled:  Delivered | Drop | Failed | DeadLettered | Discarded | Reject.
 
-`reason` is a word from a bounded set, fit for a metric label; `detail` is for people, and holds no payload.
+`reason` is a word from a bounded set, fit for a metric label; `detail` is for people, and holds no payload. `stage` is how far the record
+got in a task, "" for data rules, where it follows from the outcome: receiving, processing, sending.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,19 @@ if TYPE_CHECKING:
     from .messages import MqttMessage, Record, RocketMQMessage
     from .rules import Rule
 
-__all__ = ["DeadLettered", "Delivered", "Discarded", "Drop", "Failed", "Plan", "Planned", "Reject", "Send", "Settled"]
+__all__ = [
+    "DeadLettered",
+    "Delivered",
+    "Discarded",
+    "Drop",
+    "Failed",
+    "Plan",
+    "Planned",
+    "Reject",
+    "Send",
+    "Settled",
+    "Stage",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,7 @@ class Reject:
 
     reason: str
     detail: str = ""
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,7 @@ class Failed:
     detail: str = ""
     retry_after_s: float = 0.0
     is_unknown: bool = False
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,7 @@ class DeadLettered:
 
     reason: str
     detail: str = ""
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +86,31 @@ class Discarded:
 
     reason: str
     detail: str = ""
+    stage: str = ""
 
 
-Plan = Send | Drop | Reject
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a task and what it made of the record; `verdict` is a few words for people."""
+
+    name: str
+    verdict: str
+
+
+Plan = Send | Drop | Reject | Failed
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What `rule` makes of `record`; rule is None where no rule wanted the record, or it could not be read."""
+    """What `rule` makes of `record`; rule is None where no rule wanted the record, or it could not be read.
+
+    Failed is planned where what a task looks things up in does not answer. `stages` is the way there, if somebody asked for it.
+    """
 
     record: "Record"
     rule: "Rule | None"
     outcome: Plan
+    stages: tuple[Stage, ...] = ()
 
 
 Settled = Delivered | Drop | Reject | Failed | DeadLettered | Discarded

@@ -4,7 +4,7 @@ import base64
 from typing import Any
 
 from mqbridge.messages import MqttMessage, RocketMQMessage
-from mqbridge.outcomes import Drop, Planned, Reject, Send
+from mqbridge.outcomes import Drop, Failed, Planned, Reject, Send
 from mqbridge.rules import rule_name
 
 __all__ = ["render_message", "render_plan"]
@@ -17,11 +17,11 @@ def render_plan(event: int, planned: Planned) -> dict[str, Any]:
         "event": event,
         "record": planned.record.id,
         "rule": None if planned.rule is None else rule_name(planned.rule),
-        "outcome": {Send: "send", Drop: "drop", Reject: "reject"}[type(outcome)],
+        "outcome": {Send: "send", Drop: "drop", Reject: "reject", Failed: "fail"}[type(outcome)],
     }
     if not isinstance(outcome, Send):
         line["reason"] = f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
-    line["stages"] = []
+    line["stages"] = [{"stage": stage.name, "verdict": stage.verdict} for stage in planned.stages]
     line["messages"] = [render_message(message) for message in outcome.messages] if isinstance(outcome, Send) else []
     return line
 

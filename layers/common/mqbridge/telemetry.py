@@ -113,6 +113,8 @@ def _log(rule: str, record_id: str, attempt: int, outcome: Settled) -> None:
 
 
 def _stage(rule: str, outcome: Settled) -> str:
+    if isinstance(outcome, Failed | Reject | DeadLettered | Discarded) and outcome.stage:
+        return outcome.stage
     return "sending" if isinstance(outcome, Failed) else "processing" if rule else "receiving"
 
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from mqbridge.messages import DELIVERY_EXTENSIONS, Record, RocketMQMessage
-from mqbridge.outcomes import Planned, Reject, Send
+from mqbridge.outcomes import Failed, Planned, Reject, Send
 from mqbridge.rules import Rule, rule_name
 from rocketmq_remoting import derived_message_id
 
@@ -46,7 +46,9 @@ class DeadLetter:
 
 
 def stage_of(planned: Planned) -> str:
-    """Return where a record got to: it could not be read, it could not be mapped, or it could not be sent."""
+    """Return where a record got to: a task's stage; else it could not be read, it could not be mapped, or it could not be sent."""
+    if isinstance(planned.outcome, Reject | Failed) and planned.outcome.stage:
+        return planned.outcome.stage
     if isinstance(planned.outcome, Send):
         return "sending"
     return "receiving" if planned.rule is None else "processing"

@@ -83,9 +83,13 @@ class Delivery:
                 strategy_of(planned.rule), attempt=record.attempt, age_s=self._age_s(record), chance=self._chance()
             )
             if delay_s is None:
-                outcome = Reject(outcome.reason, f"given up after {record.attempt} attempts: {outcome.detail}")
+                outcome = Reject(
+                    outcome.reason,
+                    f"given up after {record.attempt} attempts: {outcome.detail}",
+                    outcome.stage or "sending",
+                )
             else:
-                outcome = Failed(outcome.reason, outcome.detail, delay_s, outcome.is_unknown)
+                outcome = Failed(outcome.reason, outcome.detail, delay_s, outcome.is_unknown, outcome.stage)
         return Settlement(planned.record, planned.rule, outcome)
 
     def _age_s(self, record: Record) -> float:
@@ -112,7 +116,7 @@ class Delivery:
             elif (
                 options.errors_tolerance == "ALL" and settlement.rule is not None
             ):  # only a rule may say so for its own
-                settlements[at] = replace(settlement, outcome=Discarded(reject.reason, reject.detail))
+                settlements[at] = replace(settlement, outcome=Discarded(reject.reason, reject.detail, reject.stage))
         for (instance_id, _), entries in by_queue.items():
             sent = self._sinks.send("rocketmq", instance_id, [message for _, _, message in entries], deadline)
             for (at, reject, _), outcome in zip(entries, sent, strict=True):
@@ -122,7 +126,7 @@ class Delivery:
 
     def _dead_lettered(self, settlement: Settlement, reject: Reject, sent: Sent) -> Settled:
         if isinstance(sent, Delivered):
-            return DeadLettered(reject.reason, reject.detail)
+            return DeadLettered(reject.reason, reject.detail, reject.stage)
         # The queue for what failed has failed: the source keeps the record until it works again.
         detail = f"{reject.reason}: {reject.detail}; and the dead-letter queue did not take it: {sent.detail}"
         delay_s = next_delay_s(None, attempt=settlement.record.attempt, age_s=0.0, chance=self._chance())
