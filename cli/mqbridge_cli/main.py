@@ -28,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from mqbridge_cli import match
 
             return match.run(options.pattern, options.event, explains=options.explain)
+        if options.command == "schema":
+            from mqbridge_cli import schema
+
+            return schema.run()
         if options.workers > 1:
             from mqbridge_cli.runner import supervisor
 
@@ -84,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     match.add_argument("--pattern", required=True, metavar="FILE", help="an event pattern, as JSON")
     match.add_argument("--event", required=True, metavar="FILE", help="an event, as JSON")
     match.add_argument("--explain", action="store_true", help="print what each leaf of the pattern asked and saw")
+
+    commands.add_parser(
+        "schema",
+        help="print the JSON Schema of a rules document",
+        description="Print the JSON Schema (draft-07) of a rules document, by which editors complete and check it.",
+        epilog="exit code: 0.  example: mqbridge schema > mqbridge.schema.json",
+    )
 
     run = commands.add_parser(
         "run",

@@ -198,11 +198,11 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Anything; another module reads it. `types` are JSON Schema's names of the types that `check` lets pass; () is any."""
+    """Anything; another module reads it. `schema` says as a JSON Schema what `check` lets pass; {} is anything."""
 
     what: str
     check: Callable[[Any], bool]
-    types: tuple[str, ...] = ()
+    schema: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
         if not self.check(value):

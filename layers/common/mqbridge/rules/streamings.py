@@ -120,7 +120,7 @@ class EventStreaming:
         Raw(
             "an event pattern, as a mapping or as JSON text",
             lambda value: isinstance(value, Mapping | str),
-            types=("object", "string"),
+            schema={"type": ["object", "string"]},
         ),
         default=None,
         doc="What to forward; everything if left out.",
@@ -128,7 +128,13 @@ class EventStreaming:
     source: StreamingSource = setting("Source", Section(StreamingSource), doc="Where the messages come from.")
     transforms: tuple[Mapping[str, Any], ...] = setting(
         "Transforms",
-        ListOf(Raw("a mapping with one operator", lambda value: isinstance(value, Mapping) and len(value) == 1)),
+        ListOf(
+            Raw(
+                "a mapping with one operator",
+                lambda value: isinstance(value, Mapping) and len(value) == 1,
+                schema={"type": "object", "minProperties": 1, "maxProperties": 1},
+            )
+        ),
         default=(),
         doc="Operators, carried out in order.",
     )
