@@ -5,16 +5,17 @@ with capture("rules.yaml") as sent:
 assert sent[0]["topic"] == "telemetry"
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mqbridge.delivery import Outgoing, Sent
+from mqbridge.delivery import ENVELOPE, DeadLetter, Outgoing, Sent
 from mqbridge.handler import Bridge, using
 from mqbridge.outcomes import Delivered, Failed, Reject
 from mqbridge.rendering import render_message
-from mqbridge.rules import Rules, load
+from mqbridge.rules import DeadLetterQueue, Rules, load
 
 __all__ = ["Captured", "capture"]
 
@@ -47,12 +48,32 @@ class Captured(list[Rendered]):
         del kind, instance_id, deadline
         return [self._take(render_message(message)) for message in messages]
 
+    def dead_letter(self, queue: DeadLetterQueue, letters: Sequence[DeadLetter], deadline: float) -> list[Sent]:
+        """Remember dead letters as messages to their queue: RocketMQ's as any, SQS's with "to": "sqs", a bus's with "event_bus"."""
+        del deadline
+        return [self._take(_rendered(queue, letter)) for letter in letters]
+
     def _take(self, message: Rendered) -> Sent:
         for when, outcome in self._failures:
             if when(message):
                 return outcome
         self.append(message)
         return Delivered()
+
+
+def _rendered(queue: DeadLetterQueue, letter: DeadLetter) -> Rendered:
+    if queue.kind == "rocketmq":
+        return render_message(letter.for_topic(*queue.instance_and_topic))
+    if queue.kind == "event_bus":
+        return {"to": "event_bus", "bus": queue.arn, "detail": json.loads(letter.for_bus())}
+    message = letter.for_queue()
+    rendered = {
+        "to": "sqs",
+        "queue": queue.arn,
+        "body": message.body,
+        "attributes": {ENVELOPE: message.envelope},
+    }
+    return {**rendered, "group": message.group_id} if queue.is_fifo else rendered
 
 
 @contextmanager

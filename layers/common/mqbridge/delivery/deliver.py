@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mqbridge.delivery.dead_letters import dead_letter, stage_of
+from mqbridge.delivery.dead_letters import DeadLetter, Redrive, dead_letter, stage_of
+from mqbridge.delivery.queues import queues_beside
 from mqbridge.delivery.retry import next_delay_s, strategy_of
 from mqbridge.delivery.sinks import Outgoing, Sent, Sinks
-from mqbridge.messages import MqttMessage, Record, RocketMQMessage
+from mqbridge.messages import MqttMessage, Record
 from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Planned, Reject, Send, Settled
-from mqbridge.rules import Rule, RunOptions
+from mqbridge.rules import DeadLetterQueue, Rule, RunOptions
 
 __all__ = ["Delivery", "Settlement", "settled_records"]
 
@@ -30,10 +31,11 @@ class Delivery:
     """Carries out plans through `sinks`.
 
     Args:
-        sinks: the sinks of all instances.
+        sinks: the sinks of all instances; with dead-letter queues of its own, if it has a method `dead_letter`.
         defaults: the run options that hold where no rule is known, for records that could not be read.
         chance: a source of random numbers from 0 to 1.
         clock: Unix time in seconds.
+        redrive: that what is carried out was dead-lettered before, for the letters of what fails again.
     """
 
     def __init__(
@@ -43,11 +45,14 @@ class Delivery:
         *,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
+        redrive: Redrive | None = None,
     ) -> None:
         self._sinks = sinks
+        self._queues = queues_beside(sinks)
         self._defaults = defaults
         self._chance = chance
         self._clock = clock
+        self._redrive = redrive
 
     def carry_out(self, plan: Sequence[Planned], deadline: float) -> list[Settlement]:
         """Send everything that the plan says, and return one settlement per planned outcome, in the same order.
@@ -98,27 +103,27 @@ class Delivery:
 
     def _dead_letter(self, plan: Sequence[Planned], settlements: list[Settlement], deadline: float) -> None:
         """Put every Reject into its rule's dead-letter queue, and write what came of it into `settlements`."""
-        by_queue: dict[tuple[str, str], list[tuple[int, Reject, RocketMQMessage]]] = {}
+        by_queue: dict[DeadLetterQueue, list[tuple[int, Reject, DeadLetter]]] = {}
         for at, settlement in enumerate(settlements):
             reject = settlement.outcome
             if not isinstance(reject, Reject):
                 continue
             options = self._options(settlement.rule)
             if options.dead_letter_queue is not None:
-                queue = options.dead_letter_queue.instance_and_topic
+                stage, now_s = stage_of(plan[at]), self._clock()
                 try:
-                    letter = dead_letter(settlement.record, settlement.rule, reject, stage_of(plan[at]), self._clock())
+                    letter = dead_letter(settlement.record, settlement.rule, reject, stage, now_s, self._redrive)
                 except (ValueError, OverflowError, OSError, RecursionError) as error:
                     detail = f"{reject.detail}; and no dead letter can be written of it: {error}"
                     settlements[at] = replace(settlement, outcome=Reject(reject.reason, detail))
                 else:
-                    by_queue.setdefault(queue, []).append((at, reject, letter.for_topic(*queue)))
+                    by_queue.setdefault(options.dead_letter_queue, []).append((at, reject, letter))
             elif (
                 options.errors_tolerance == "ALL" and settlement.rule is not None
             ):  # only a rule may say so for its own
                 settlements[at] = replace(settlement, outcome=Discarded(reject.reason, reject.detail, reject.stage))
-        for (instance_id, _), entries in by_queue.items():
-            sent = self._sinks.send("rocketmq", instance_id, [message for _, _, message in entries], deadline)
+        for queue, entries in by_queue.items():
+            sent = self._queues.dead_letter(queue, [letter for _, _, letter in entries], deadline)
             for (at, reject, _), outcome in zip(entries, sent, strict=True):
                 settlements[at] = replace(
                     settlements[at], outcome=self._dead_lettered(settlements[at], reject, outcome)

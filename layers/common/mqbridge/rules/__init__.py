@@ -5,11 +5,12 @@ from .faults import Fault, InvalidRules, RulesError, UnreadableRules, format_pat
 from .instances import Limits, MqttInstance, RocketMQInstance, Tls
 from .load import load
 from .rules import Rule, Rules, rule_name
-from .run_options import BatchWindow, RetryStrategy, RunOptions
+from .run_options import BatchWindow, DeadLetterQueue, RetryStrategy, RunOptions
 from .streamings import EventStreaming
 
 __all__ = [
     "BatchWindow",
+    "DeadLetterQueue",
     "EventStreaming",
     "Fault",
     "InboundRule",

@@ -311,6 +311,8 @@ class _Checker:
                 yield from self._dead_letter_queue((*path, "DeadLetterQueue", "Arn"), each.dead_letter_queue)
 
     def _dead_letter_queue(self, path: Path, queue: DeadLetterQueue) -> Iterator[Fault]:
+        if queue.kind != "rocketmq":
+            return  # nothing of this document says which queues AWS has
         instance_id, topic = queue.instance_and_topic
         known = self._ids("RocketMQ")
         if instance_id not in known:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from .kinds import Choice, Ignored, Section, Text, Whole, setting
+from .kinds import Choice, Ignored, Section, Whole, setting
+from .queue_address import QUEUE_ADDRESS
 
 __all__ = ["BatchWindow", "DeadLetterQueue", "Defaults", "RetryStrategy", "RunOptions"]
 
@@ -38,11 +39,8 @@ class DeadLetterQueue:
 
     arn: str = setting(
         "Arn",
-        Text(
-            "acs:mq:REGION:ACCOUNT:/instances/INSTANCE/topic/TOPIC",
-            r"acs:mq:[^:]*:[^:]*:/instances/[a-zA-Z0-9_-]+/topic/[%|a-zA-Z0-9_-]{1,127}",
-        ),
-        doc="A RocketMQ topic of an instance of this document.",
+        QUEUE_ADDRESS,
+        doc="A RocketMQ topic of an instance of this document, an SQS queue, or an EventBridge bus of AWS.",
         example="acs:mq:local:0:/instances/rmq-local/topic/mqbridge_dlq",
     )
     network: None = setting("Network", Ignored("networks are the deployment's"), default=None, doc="Ignored.")
@@ -53,10 +51,38 @@ class DeadLetterQueue:
     )
 
     @property
+    def kind(self) -> str:
+        """What the address names: "rocketmq", "sqs" or "event_bus"."""
+        return {"": "rocketmq", "sqs": "sqs", "events": "event_bus"}[self._aws_part(2)]
+
+    @property
     def instance_and_topic(self) -> tuple[str, str]:
-        """The RocketMQ instance and topic that the address names."""
+        """The RocketMQ instance and topic that the address names; both are "" if it names something else."""
         instance_id, _, topic = self.arn.partition(":/instances/")[2].partition("/topic/")
         return instance_id, topic
+
+    @property
+    def region(self) -> str:
+        """The region of an SQS queue or an EventBridge bus; this and what follows is "" of a RocketMQ topic."""
+        return self._aws_part(3)
+
+    @property
+    def account(self) -> str:
+        """The account of an SQS queue or an EventBridge bus."""
+        return self._aws_part(4)
+
+    @property
+    def name(self) -> str:
+        """The name of an SQS queue or an EventBridge bus."""
+        return self._aws_part(5).removeprefix("event-bus/")
+
+    @property
+    def is_fifo(self) -> bool:
+        """Whether an SQS queue keeps an order within groups."""
+        return self.name.endswith(".fifo")
+
+    def _aws_part(self, at: int) -> str:
+        return self.arn.split(":", 5)[at] if self.arn.startswith("arn:") else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
