@@ -1,8 +1,9 @@
 """An outbound rule's source: one MQTT session of its own, acknowledged by hand after the batch is settled.
 
-QoS 1 whatever the publisher used, because paho acknowledges QoS 2 before the application has the message. The session is persistent,
-so what is published while the runner is away waits at the broker. Receive Maximum is the back-pressure: the broker stops sending
-while that many records are not acknowledged.
+QoS 1 whatever the publisher used, unless the instance says otherwise. The session is persistent, so what is published while the runner
+is away waits at the broker. Receive Maximum is the first back-pressure: the broker stops sending while that many records are not
+acknowledged. Not every broker keeps to it (mosquitto 2.0.11 had sent 200 after 100 acknowledgements where 10 were allowed), MQTT 3.1.1
+does not have it, and QoS 0 knows no such thing. So the second is ours: while too much is unsettled nothing is read.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -35,12 +36,14 @@ SESSION_TAKEN_OVER = 0x8E
 # Some brokers (mosquitto 2.0, and all under 3.1.1) end the older of two sessions with one client id without a word. So many connections
 # in a row that each lived so shortly look like it: then this client comes back more and more rarely, until one lasts.
 SHORT_LIVED_S, SHORT_LIVED_IN_A_ROW = 10.0, 4
-STAY_AWAY_MAX_S = 600
+# A broker that crashes in a loop looks like it, too: it must not keep this client away for long.
+STAY_AWAY_MAX_S = 60
 SETTLE_TIMEOUT_S = 3.0
 RETAIN_NOT_SENT = 2  # Retain Handling: a restart must not export old values again
 CONNECT_TIMEOUT_S = 5.0
-# QoS 0 knows no Receive Maximum: beyond this many times the credit, what comes is dropped and counted.
-QOS0_CREDITS = 10
+# Nothing is read while this many times the credit is unsettled. A broker that keeps to Receive Maximum never gets there with QoS 1 and 2,
+# and what it sends at QoS 0 besides has as much room.
+READ_CREDITS = 2
 
 
 def client_id_of(instance: MqttInstance, flow: str, rule: str, share: str = "") -> str:
@@ -67,6 +70,7 @@ class MqttSource:
         state: RuleState,
         counters: Counters,
         share: str = "",
+        keep_alive_s: int = KEEP_ALIVE_S,
     ) -> None:
         self._instance = instance
         self._filter = f"{topic}/#"  # matches the parent itself as well (MQTT 5, 4.7.1.2)
@@ -83,19 +87,19 @@ class MqttSource:
         self._lock = threading.RLock()  # the worker and the keeper both drive the client, never at the same time
         self._unsettled: dict[int, Item] = {}  # by packet identifier
         self._is_reading = True
-        self._is_subscribed = False
+        self._keep_alive_s = keep_alive_s
         self._has_arrived = False
         self._connect_at = 0.0
         self._retry_delay_s = RECONNECT_MIN_S
-        self._running_since = 0.0
+        self._running_since: float | None = None
         self._short_lived = 0
-        self._client = new_client(instance, client_id_of(instance, flow, rule, share), is_clean=False, manual_ack=True)
+        self._client = new_client(instance, client_id_of(instance, flow, rule, share), is_clean=False)
         self._client.connect_timeout = CONNECT_TIMEOUT_S
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_subscribe = self._on_subscribe
-        self._client.on_message = self._on_message
         self._client.on_received = self._on_received
+        self._client.has_room_for = self._has_room_for
 
     def pump(self, timeout_s: float) -> None:
         """Serve the connection, making it if there is none, and wait up to `timeout_s` for messages."""
@@ -129,20 +133,9 @@ class MqttSource:
         self._is_reading = False
 
     def close(self) -> None:
-        """Disconnect, once the broker has taken every acknowledgement.
-
-        Closing a socket with unread data resets the connection, and what was written last is lost with it. A broker serves packets in
-        order: the answer to another SUBSCRIBE says that it has read what we wrote before.
-        """
+        """Disconnect, once the broker has taken every acknowledgement."""
         with self._lock:
-            if self._client.is_connected():
-                self._is_subscribed = False
-                self._subscribe()
-                deadline = time.monotonic() + SETTLE_TIMEOUT_S
-                while not self._is_subscribed and time.monotonic() < deadline and self._client.drive(0.1):
-                    pass
-            self._client.disconnect()
-            self._client.write_out()
+            self._client.leave(SETTLE_TIMEOUT_S)
 
     def _connect(self, patience_s: float) -> None:
         """Dial if it is time to; otherwise wait, not longer than `patience_s`."""
@@ -158,9 +151,9 @@ class MqttSource:
                 properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho does not annotate it
                 properties.SessionExpiryInterval = self._instance.session_expiry_s
                 properties.ReceiveMaximum = self._credit
-                self._client.connect(host, port, KEEP_ALIVE_S, clean_start=False, properties=properties)
+                self._client.connect(host, port, self._keep_alive_s, clean_start=False, properties=properties)
             else:
-                self._client.connect(host, port, KEEP_ALIVE_S)
+                self._client.connect(host, port, self._keep_alive_s)
         except (OSError, ValueError) as error:
             self._state.change(State.RECONNECTING, f"cannot connect to {self._instance.endpoint}: {error}")
 
@@ -176,6 +169,7 @@ class MqttSource:
         if not flags.session_present:
             # The broker forgot what it had sent: its identifiers start anew.
             self._unsettled.clear()
+            self._client.forget_session()
         self._subscribe()
 
     def _on_subscribe(
@@ -186,10 +180,12 @@ class MqttSource:
         if refused:
             self._state.change(State.STARTING_FAILED, f"the MQTT broker refused the subscription: {refused[0]}")
         elif self._is_reading:
-            self._running_since = time.monotonic()
-            self._retry_delay_s = RECONNECT_MIN_S
-            self._state.change(State.RUNNING)
-        self._is_subscribed = True
+            self._runs()
+
+    def _runs(self) -> None:
+        self._running_since = time.monotonic()
+        self._retry_delay_s = RECONNECT_MIN_S
+        self._state.change(State.RUNNING)
 
     def _on_disconnect(
         self, client: Client, userdata: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
@@ -203,10 +199,9 @@ class MqttSource:
             self._come_back(str(reason))
 
     def _come_back(self, reason: str) -> None:
-        lived_s = time.monotonic() - self._running_since
-        self._running_since = float(
-            "-inf"
-        )  # who duels lets the other subscribe first: a connection cut before that is no sign
+        # Who duels lets the other subscribe first: a connection cut before that is no sign.
+        lived_s = float("inf") if self._running_since is None else time.monotonic() - self._running_since
+        self._running_since = None
         self._short_lived = self._short_lived + 1 if lived_s < SHORT_LIVED_S else 0
         if self._short_lived < SHORT_LIVED_IN_A_ROW:
             self._connect_at = time.monotonic() + RECONNECT_MIN_S
@@ -227,41 +222,38 @@ class MqttSource:
         else:
             self._client.subscribe(self._filter, qos=self._instance.subscribe_qos)
 
-    def _on_message(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
-        del client, userdata
-        properties = message.properties
-        self._on_received(
-            Publish(
-                topic=message.topic,
-                payload=bytes(message.payload),
-                qos=message.qos,
-                retain=message.retain,
-                dup=message.dup,
-                packet_id=message.mid,
-                user_properties=list(getattr(properties, "UserProperty", ())),
-                message_expiry_interval=getattr(properties, "MessageExpiryInterval", None),
-                content_type=getattr(properties, "ContentType", ""),
-            )
-        )
+    def _has_room_for(self, publish: Publish) -> bool:
+        if self._inbox.unsettled < READ_CREDITS * self._credit or not self._is_reading:
+            return True
+        # After a reconnect the broker sends again what we still have: that takes no room. Left unread, it would be taken for new once
+        # ours is settled.
+        return self._is_known(publish, self._item(publish))
 
     def _on_received(self, publish: Publish) -> None:
         if not self._is_reading:
             return
+        if self._running_since is None and self._state.snapshot.state is not State.STARTING_FAILED:
+            self._runs()  # SUBACK may be behind all that waited for this session
         if publish.retain and not self._is_five:
             # Under 3.1.1 the broker cannot be told to keep retained messages: this is an old value, sent because we subscribed.
+            self._counters.add("mqbridge_dropped_total", rule=self._rule, reason="retained", intentional="true")
             if publish.qos > 0:
                 self._client.acknowledge(publish.packet_id, publish.qos)
             return
         item = self._item(publish)
         if publish.qos > 0:
-            if publish.dup and _is_same(self._unsettled.get(publish.packet_id), item):
+            if self._is_known(publish, item):
                 return  # redelivered after a reconnect, and we still have it
             self._unsettled[publish.packet_id] = item
-        elif self._inbox.unsettled >= QOS0_CREDITS * self._credit:
-            self._counters.add("mqbridge_dropped_total", rule=self._rule, reason="qos0_overflow", intentional="false")
-            return
         self._has_arrived = True
         self._inbox.put(item, time.monotonic())
+
+    def _is_known(self, publish: Publish, item: Item) -> bool:
+        known = self._unsettled.get(publish.packet_id) if publish.dup and publish.qos > 0 else None
+        if known is None:
+            return False
+        ours, new = known.event, item.event
+        return bool(ours["subject"] == new["subject"] and ours["data"]["body"] == new["data"]["body"])
 
     def _item(self, publish: Publish) -> Item:
         now_ms = int(time.time() * 1000)
@@ -300,10 +292,3 @@ class MqttSource:
         except (ValueError, KeyError, TypeError, IndexError, RecursionError):
             return ""
         return found if isinstance(found, str) else json.dumps(found) if isinstance(found, int | float) else ""
-
-
-def _is_same(known: Item | None, item: Item) -> bool:
-    if known is None:
-        return False
-    ours, new = known.event, item.event
-    return bool(ours["subject"] == new["subject"] and ours["data"]["body"] == new["data"]["body"])
