@@ -7,7 +7,7 @@ ROCKETMQ5 ?= 5.5.0
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit conformance bench chaos lock clean
+.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit conformance bench chaos docs lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ check: $(STAMP)  ## lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+docs: $(STAMP)  ## write the JSON Schema and the tables of docs/rules.md anew, from the declarations
+	@$(BIN)/mqbridge schema > mqbridge.schema.json
+	@$(BIN)/python -m mqbridge_cli.reference docs/rules.md
 
 unit: $(STAMP)  ## unit tests only: no server, a few seconds
 	@$(BIN)/pytest tests/unit

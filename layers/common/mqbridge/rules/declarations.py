@@ -23,7 +23,7 @@ from .kinds import (
     settings_of,
 )
 from .names import INSTANCE_ID
-from .schema import json_schema
+from .schema import as_written, json_schema
 
 __all__ = [
     "INSTANCE_ID",
@@ -42,6 +42,7 @@ __all__ = [
     "Setting",
     "Text",
     "Whole",
+    "as_written",
     "json_schema",
     "setting",
     "settings_of",

@@ -28,7 +28,7 @@ from .kinds import (
     settings_of,
 )
 
-__all__ = ["json_schema", "schema_of"]
+__all__ = ["as_written", "json_schema", "schema_of"]
 
 Schema = dict[str, Any]
 
@@ -143,7 +143,7 @@ def _property(declared: Setting, definitions: dict[str, Schema]) -> Schema:
     if "$ref" in of_kind:  # in draft-07 whatever stands beside a reference, such as a description, does not count
         of_kind = {"allOf": [of_kind]}
     schema = {"description": declared.doc + unit, **of_kind}
-    default = plain(declared.default)
+    default = as_written(declared.default)
     if default is not None:
         schema["default"] = default
     if declared.example is not None:
@@ -151,7 +151,7 @@ def _property(declared: Setting, definitions: dict[str, Schema]) -> Schema:
     return schema
 
 
-def plain(default: Any) -> Any:
+def as_written(default: Any) -> Any:
     """Return a default as a document would write it; None for one that nobody writes: nothing, or a whole section's own defaults."""
     if default is REQUIRED or dataclasses.is_dataclass(default):
         return None

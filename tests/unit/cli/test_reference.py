@@ -1,0 +1,126 @@
+"""docs/rules.md: its tables are the declarations', its list of faults is complete, and its YAML is sound."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mqbridge.rules import load
+from mqbridge.rules.declarations import Ignored, Refused, settings_of
+from mqbridge_cli.reference import filled, main, sections
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "rules.md"
+TEXT = PAGE.read_text()
+
+
+def test_the_page_has_the_tables_of_the_declarations() -> None:
+    assert filled(TEXT) == TEXT, "run make docs"
+
+
+def test_the_command_fills_a_page_in_place(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- generated: Tls -->\nstale\n<!-- end -->\nafter\n")
+    assert main([str(page)]) == 0
+    text = page.read_text()
+    assert text.startswith("before\n<!-- generated: Tls -->\n\n### Tls\n")
+    assert text.endswith("\n\n<!-- end -->\nafter\n")
+    assert "| `CaFile` | a file's path |" in text
+    assert "stale" not in text
+
+
+def test_a_marker_that_names_no_section_is_an_error() -> None:
+    with pytest.raises(KeyError, match="Nonsense"):
+        filled("<!-- generated: Nonsense -->\n<!-- end -->")
+
+
+def test_every_section_stands_on_the_page_once() -> None:
+    assert len(sections()) > 20
+    assert {name: TEXT.count(f"\n### {name}\n") for name in sections()} == dict.fromkeys(sections(), 1)
+
+
+def rows(name: str) -> list[str]:
+    return [
+        line for line in TEXT.partition(f"\n### {name}\n")[2].partition("\n### ")[0].splitlines() if line[:3] == "| `"
+    ]
+
+
+def test_every_setting_has_its_row_or_is_named_beside_the_table() -> None:
+    for name, section in sections().items():
+        part = TEXT.partition(f"\n### {name}\n")[2].partition("\n### ")[0]
+        aside = "\n".join(line for line in part.splitlines() if line.startswith(("Accepted", "Refused")))
+        for declared in settings_of(section).values():
+            if isinstance(declared.kind, Ignored | Refused):
+                assert f"`{declared.key}`" in aside
+            else:
+                (row,) = [line for line in rows(name) if line.startswith(f"| `{declared.key}` |")]
+                assert declared.doc.replace("|", r"\|") in row
+
+
+def test_links_within_the_page_have_a_heading_to_go_to() -> None:
+    headings = {
+        re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in TEXT.splitlines()
+        if line[:1] == "#"
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) - headings == set()
+
+
+def test_the_page_keeps_the_order_of_reference_pages() -> None:
+    parts = [line[3:] for line in TEXT.splitlines() if line.startswith("## ")]
+    assert parts == [
+        "Common settings",
+        "All settings",
+        "Guarantees and metadata",
+        "Fields",
+        "Errors",
+        "Troubleshooting",
+    ]
+
+
+# Fault codes.
+
+
+def raised_codes() -> Iterator[str]:
+    for folder in ("layers/common/mqbridge", "cli/mqbridge_cli"):
+        for module in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(module.read_text())):
+                if isinstance(node, ast.Constant) and re.fullmatch(r"MB\d{3}", str(node.value)):
+                    yield str(node.value)
+
+
+def test_every_fault_code_is_on_the_page_with_what_it_means() -> None:
+    listed = {}
+    for line in TEXT.partition("## Errors")[2].partition("\n## ")[0].splitlines():
+        if found := re.match(r"\| `(MB\d{3})` \|", line):
+            assert found[1] not in listed
+            listed[found[1]] = [cell.strip() for cell in line.strip("|").split(" | ")]
+    assert set(listed) == set(raised_codes())
+    assert list(listed) == sorted(listed)
+    for code, cells in listed.items():
+        assert len(cells) == 4, f"{code}: code, what, example, use instead"
+        assert all(cells), code
+
+
+# YAML.
+
+
+def yaml_blocks(page: Path) -> Iterator[str]:
+    yield from re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_every_rules_document_of_a_page_is_valid(page: Path) -> None:
+    for block in yaml_blocks(page):
+        document = yaml.safe_load(block)
+        if isinstance(document, dict) and "Instances" in document:
+            load(document)
+
+
+def test_the_pages_have_rules_documents() -> None:
+    assert sum("Instances:" in block for block in [*yaml_blocks(ROOT / "README.md"), *yaml_blocks(PAGE)]) >= 2
