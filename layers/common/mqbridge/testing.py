@@ -16,6 +16,7 @@ from mqbridge.handler import Bridge, using
 from mqbridge.outcomes import Delivered, Failed, Reject
 from mqbridge.rendering import render_message
 from mqbridge.rules import DeadLetterQueue, Rules, load
+from mqbridge.triggers import hiding_by
 
 __all__ = ["Captured", "capture"]
 
@@ -78,12 +79,12 @@ def _rendered(queue: DeadLetterQueue, letter: DeadLetter) -> Rendered:
 
 @contextmanager
 def capture(rules: Rules | str | Path | Mapping[str, Any]) -> Iterator[Captured]:
-    """Have handlers run by `rules` (or what `rules.load` takes) with captured sinks; no broker is needed.
+    """Have handlers run by `rules` (or what `rules.load` takes) with captured sinks; no broker and no network is needed.
 
     Raises:
         InvalidRules: the rules have faults; it carries them all.
     """
     captured = Captured()
     loaded = rules if isinstance(rules, Rules) else load(rules)
-    with using(Bridge(loaded, captured)):
+    with using(Bridge(loaded, captured)), hiding_by(lambda _queue, _messages: None):
         yield captured

@@ -6,8 +6,9 @@ from typing import Any
 from .batch import Batch, Trigger, UnreadableEvent
 from .cloudevents_batch import CloudEventsBatch
 from .sqs import Sqs
+from .visibility import hiding_by
 
-__all__ = ["Batch", "Trigger", "UnreadableEvent", "read"]
+__all__ = ["Batch", "Trigger", "UnreadableEvent", "hiding_by", "read"]
 
 _TRIGGERS: tuple[Trigger, ...] = (Sqs(), CloudEventsBatch())
 

@@ -9,6 +9,7 @@ from mqbridge.messages import Record
 from mqbridge.outcomes import Failed, Reject, Settled
 from mqbridge.triggers.batch import Batch, UnreadableEvent, UnreadableRecord
 from mqbridge.triggers.shapes import read_message
+from mqbridge.triggers.visibility import hide_failed
 
 __all__ = ["Sqs"]
 
@@ -33,7 +34,11 @@ class Sqs:
         return Batch(trigger=self, records=tuple(_record(record) for record in event["Records"]))
 
     def respond(self, settled: Sequence[tuple[Record, Settled]]) -> Mapping[str, Any]:
-        """Return a partial batch response: what is listed becomes visible again, the rest is deleted."""
+        """Return a partial batch response: what is listed becomes visible again, the rest is deleted.
+
+        What is to be tried again is hidden for its rule's delay first.
+        """
+        hide_failed(settled)
         failed = [record.id for record, outcome in settled if isinstance(outcome, Failed | Reject)]
         return {"batchItemFailures": [{"itemIdentifier": record_id} for record_id in failed]}
 
