@@ -60,7 +60,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 valid, 1 faults, 2 unreadable.  example: mqbridge validate config/rules.yaml",
     )
     validate.add_argument("rules", metavar="RULES", help="a .yaml, .json or .toml file")
-    validate.add_argument("--format", choices=["text", "json"], default="text", help="text (default) or json")
+    validate.add_argument(
+        "--format",
+        choices=["text", "json", "github"],
+        default="text",
+        help="text (default), json, or github: annotations of a GitHub workflow",
+    )
 
     dry_run = commands.add_parser(
         "dry-run",

@@ -43,6 +43,38 @@ def test_json_format_has_every_fault(capsys: pytest.CaptureFixture[str]) -> None
     ]
 
 
+def test_github_format_is_an_annotation_per_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--format", "github", "examples/faulty.yaml"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[2] == (
+        "::error file=examples/faulty.yaml,line=12,col=5,title=MB101::OutboundRules[0].Sorce: expected one of the keys "
+        "RuleId, Description, Status, Source, Destination, RunOptions, got 'Sorce'%0Ahelp: did you mean Source?"
+    )
+
+
+def test_github_format_escapes_what_the_runner_would_take_for_its_own(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "a,b:100%.json"
+    path.write_text('{"Instances": {}, "50%": 1}')
+    assert main(["validate", "--format", "github", str(path)]) == 1
+    line = capsys.readouterr().out
+    assert f"file={tmp_path}/a%2Cb%3A100%25.json,line=1,col=19,title=MB101::50%25: expected" in line
+
+
+def test_github_format_shows_a_notice_as_one_and_says_what_cannot_be_read(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "rules.json"
+    options = {"RunOptions": {"MaximumTasks": 1}}
+    path.write_text(json.dumps({"Instances": {}, "Defaults": options}))
+    assert main(["validate", "--format", "github", str(path)]) == 0
+    assert capsys.readouterr().out.startswith(f"::notice file={path},line=1,col=")
+    assert main(["validate", "--format", "github", "nowhere.yaml"]) == 2
+    assert capsys.readouterr().out == "::error file=nowhere.yaml::cannot be read: No such file or directory\n"
+
+
 @pytest.mark.parametrize("command", [["validate"], ["dry-run", "outbound", "--rules"], ["run", "--rules"]])
 def test_unreadable_document_exits_2(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "nowhere.yaml"]) == 2
