@@ -15,19 +15,24 @@ class InvalidRegex(ValueError):
 
 
 class Match(Protocol):
-    """Where an expression matched."""
+    """Where an expression matched, and what its groups found."""
 
     def start(self) -> int: ...
     def end(self) -> int: ...
+    def group(self, number: int) -> str | None: ...
 
 
 class Regex(Protocol):
-    """A compiled expression; positions count characters."""
+    """A compiled expression; positions count characters.
 
+    There is no `sub`: google-re2 1.1 garbles what is not ASCII in a replacement.
+    """
+
+    @property
+    def groups(self) -> int: ...
     def search(self, text: str) -> Match | None: ...
     def fullmatch(self, text: str) -> Match | None: ...
     def finditer(self, text: str) -> Iterator[Match]: ...
-    def sub(self, replacement: str, text: str) -> str: ...
 
 
 def compile(text: str) -> Regex:

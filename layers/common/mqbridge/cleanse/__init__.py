@@ -1,14 +1,38 @@
 """Data cleansing: the operators of a task's Transforms. Pure, but for what Enrich and Function reach through their port."""
 
+from .enrich import Enrich
+from .filter import FilterByPattern, FilterByRegex
+from .function import LambdaFunction, PythonFunction
+from .mapping import Map
+from .mask import Mask, Places, Replacement, compile_places
 from .operators import InvalidOperator, Operator, Rejected, Unavailable
 from .outside import LambdaAnswer, Outside, RealOutside
+from .route import Route
+from .split import Split
+from .tables import DynamoDBTable, FileTable, InlineTable, Table
 
 __all__ = [
+    "DynamoDBTable",
+    "Enrich",
+    "FileTable",
+    "FilterByPattern",
+    "FilterByRegex",
+    "InlineTable",
     "InvalidOperator",
     "LambdaAnswer",
+    "LambdaFunction",
+    "Map",
+    "Mask",
     "Operator",
     "Outside",
+    "Places",
+    "PythonFunction",
     "RealOutside",
     "Rejected",
+    "Replacement",
+    "Route",
+    "Split",
+    "Table",
     "Unavailable",
+    "compile_places",
 ]
