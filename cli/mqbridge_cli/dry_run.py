@@ -3,18 +3,23 @@
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from mqbridge import triggers
-from mqbridge.flows import Flow, inbound, outbound
-from mqbridge.outcomes import Reject
+from mqbridge.flows import Flow, inbound, outbound, outflow
+from mqbridge.outcomes import Failed, Reject
 from mqbridge.rendering import render_plan
 from mqbridge.rules import InvalidRules, RulesError, load
 from mqbridge_cli.validate import print_faults
 
 __all__ = ["run"]
 
-FLOWS: dict[str, Flow] = {"inbound": inbound.plan, "outbound": outbound.plan}
+FLOWS: dict[str, Flow] = {
+    "inbound": inbound.plan,
+    "outbound": outbound.plan,
+    "outflow": partial(outflow.plan, is_traced=True),
+}
 
 
 def run(flow: str, rules_path: str, event_paths: list[str]) -> int:
@@ -45,7 +50,7 @@ def run(flow: str, rules_path: str, event_paths: list[str]) -> int:
             continue
         for planned in FLOWS[flow](batch.records, rules, batch.only_rule):
             print(json.dumps(render_plan(at, planned), ensure_ascii=False))
-            if isinstance(planned.outcome, Reject):
+            if isinstance(planned.outcome, Reject | Failed):
                 exit_code = max(exit_code, 1)
 
 

@@ -76,7 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     # A parser per flow, because argparse takes "FLOW --rules RULES EVENT" for a FLOW without events.
     flows = dry_run.add_subparsers(dest="flow", required=True, metavar="FLOW")
-    for flow, what in (("inbound", "RocketMQ to MQTT"), ("outbound", "MQTT to RocketMQ")):
+    for flow, what in (
+        ("inbound", "RocketMQ to MQTT"),
+        ("outbound", "MQTT to RocketMQ"),
+        ("outflow", "message outflow tasks, stage by stage"),
+    ):
         of_flow = flows.add_parser(flow, help=what, description=f"Plan events by the {flow} rules.")
         of_flow.add_argument("--rules", required=True, metavar="RULES", help="a .yaml, .json or .toml file")
         of_flow.add_argument(

@@ -15,7 +15,17 @@ from rocketmq_remoting import derived_message_id
 from .messages import MqttMessage, RocketMQMessage
 from .outcomes import Reject
 
-__all__ = ["ORIGIN", "comes_from", "is_echo", "parent_of", "to_mqtt", "to_rocketmq"]
+__all__ = [
+    "ORIGIN",
+    "comes_from",
+    "is_echo",
+    "message_id",
+    "origin_of",
+    "parent_of",
+    "part_id",
+    "to_mqtt",
+    "to_rocketmq",
+]
 
 QOS = "qoslevel"
 SUB_TOPIC = "mqttSecondTopic"
@@ -53,7 +63,7 @@ def to_rocketmq(
     A device's messages keep their order: they share a sharding key, the client id or, where that is unknown, the full topic.
     """
     parent, slash, levels = message.topic.partition("/")
-    properties = {QOS: str(message.qos), FULL_TOPIC: message.topic, ORIGIN: f"mqtt:{source_instance_id}/{parent}"}
+    properties = {QOS: str(message.qos), FULL_TOPIC: message.topic, ORIGIN: origin_of(source_instance_id, parent)}
     if slash:
         properties[SUB_TOPIC] = slash + levels
     if message.client_id:
@@ -84,6 +94,21 @@ def message_id(source_id: str, time_ms: int) -> str:
     if len(source_id) == 32 and _HEX.issuperset(source_id):
         return source_id
     return derived_message_id(source_id, time_ms)
+
+
+def part_id(source_id: str, time_ms: int, task: str, topic: str, part: str) -> str:
+    """Return the id of what a task sends to a topic of one source message, or of one part of it: the same on a retry, else another."""
+    what = f"{source_id}\0{task}\0{topic}\0{part}"
+    if len(source_id) == 32 and _HEX.issuperset(source_id):
+        # The source's own time stands in its id; a redelivery may have another.
+        derived = derived_message_id(what, 0)
+        return f"{derived[:20]}{source_id[20:28]}{derived[28:]}".upper()
+    return derived_message_id(what, time_ms)
+
+
+def origin_of(instance_id: str, parent: str) -> str:
+    """Return what the property `ORIGIN` says of messages that come out of an MQTT parent topic."""
+    return f"mqtt:{instance_id}/{parent}"
 
 
 def to_mqtt(
@@ -129,7 +154,7 @@ def is_echo(message: MqttMessage) -> bool:
 
 def comes_from(message: RocketMQMessage, *, instance_id: str, parent: str) -> bool:
     """Tell whether this message came out of that MQTT parent topic, to which it must not go back."""
-    return message.properties.get(ORIGIN) == f"mqtt:{instance_id}/{parent}"
+    return message.properties.get(ORIGIN) == origin_of(instance_id, parent)
 
 
 def _topic_fault(topic: str, max_length: int) -> str:

@@ -122,8 +122,12 @@ MAY_USE = {
     "messages": {"outcomes"},
     "outcomes": {"messages", "rules"},  # for type checking only
     "mapping": {"messages", "outcomes"},
+    "events": {"mapping", "messages", "outcomes", "json_text"},
+    "extract": {"json_text", "regexes"},
+    "patterns": set(),
+    "cleanse": {"events", "extract", "json_text", "patterns", "regexes"},
     "rules": {"patterns", "extract", "cleanse"},
-    "flows": {"mapping", "rules", "messages", "outcomes"},
+    "flows": {"mapping", "rules", "messages", "outcomes", "events", "extract", "cleanse", "json_text"},
     "triggers": {"messages", "outcomes"},
     "delivery": {
         "messages",
@@ -147,7 +151,9 @@ def test_a_room_uses_only_what_it_may(room: str, allowed: set[str]) -> None:
     assert told(found) == []
 
 
-@pytest.mark.parametrize("room", ["flows", "rules", "mapping", "messages", "outcomes", "patterns", "extract"])
+@pytest.mark.parametrize(
+    "room", ["flows", "rules", "mapping", "messages", "outcomes", "patterns", "extract", "events", "json_text"]
+)
 def test_pure_rooms_have_no_socket_clock_randomness_or_environment(room: str) -> None:
     impure = {
         "socket",
@@ -230,10 +236,21 @@ def test_a_module_says_its_subject_and_stays_readable(module: str, path: Path) -
 
 # What a cold start pays for.
 
-EXPENSIVE = ["boto3", "botocore", "asyncio", "ssl", "yaml", "paho", "jsonpath", "multiprocessing", "http.server"]
+EXPENSIVE = [
+    "boto3",
+    "botocore",
+    "asyncio",
+    "ssl",
+    "yaml",
+    "paho",
+    "jsonpath_rfc9535",
+    "re2",
+    "multiprocessing",
+    "http.server",
+]
 
 
-@pytest.mark.parametrize("name", ["functions.outbound.app", "functions.inbound.app"])
+@pytest.mark.parametrize("name", ["functions.outbound.app", "functions.inbound.app", "functions.outflow.app"])
 def test_importing_a_handler_loads_nothing_expensive(name: str) -> None:
     script = f"import sys, {name}; print(*sys.modules, sep='\\n')"
     path = [str(LAYER), str(ROOT)]
@@ -248,3 +265,4 @@ def test_importing_a_handler_loads_nothing_expensive(name: str) -> None:
     loaded = set(done.stdout.split())
     assert {"mqbridge.handler", "mqbridge.flows.outbound", name} <= loaded
     assert [each for each in EXPENSIVE if each in loaded] == []
+    assert ("msgspec" in loaded) == (name == "functions.outflow.app")  # data rules do not read payloads

@@ -6,10 +6,11 @@ without a result gives nothing; a name that is not declared stays as it is. In a
 """
 
 import html
+import itertools
 import json
 import re
-import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mqbridge import json_text
@@ -42,63 +43,68 @@ class Unextractable(ValueError):
 
 
 Variable = Path | str
+
+
+@dataclass(frozen=True, slots=True)
+class _Embedded:
+    """The place of an object's members."""
+
+    variable: Variable
+
+
 Piece = str | tuple[Variable, Callable[[str], str] | None]
 
 
 class Template:
-    """A compiled template."""
+    """A compiled template without embedded objects."""
 
     def __init__(self, pieces: list[Piece]) -> None:
         self._pieces = pieces
 
     def extract(self, event: Mapping[str, Any]) -> str:
         """Return the text with the event's values in it."""
-        return "".join(
-            [piece if isinstance(piece, str) else _text(piece[0], piece[1], event) for piece in self._pieces]
-        )
+        return "".join([_text(piece, event) for piece in self._pieces])
 
 
 class EmbeddingTemplate:
-    """A JSON template in which objects of the event take the place of marked pairs.
+    """A JSON template in which objects of the event take the place of marked pairs."""
 
-    A mark holds a word that no event can know, so that what devices publish is never taken for one.
-    """
-
-    def __init__(self, template: Template, marks: Mapping[str, Variable]) -> None:
-        self._template = template
-        self._marks = marks
+    def __init__(self, pieces: list[Piece | _Embedded]) -> None:
+        self._pieces = pieces
 
     def extract(self, event: Mapping[str, Any]) -> str:
-        """Return the JSON text with the event's values in it and the marked objects embedded.
+        """Return the JSON text with the event's values in it and the marked objects embedded; what the template itself says wins.
 
         Raises:
             Unextractable: the template is not JSON once the values stand in it, or what is to be embedded is no object.
         """
-        objects = {mark: self._object(variable, event) for mark, variable in self._marks.items()}
+        texts = [None if isinstance(piece, _Embedded) else _text(piece, event) for piece in self._pieces]
+        # Values go in as JSON or escaped for it, letters as they are: what does not occur in them now is no value's later.
+        values = "".join([text for text in texts if text is not None])
+        word = next(word for number in itertools.count() if (word := f"{EMBED}-{number}-") not in values)
+        objects = {
+            f"{word}{at}": _object(piece.variable, event)
+            for at, piece in enumerate(self._pieces)
+            if isinstance(piece, _Embedded)
+        }
 
         def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             embedded: dict[str, Any] = {}
+            own: dict[str, Any] = {}
             for key, value in pairs:
-                if key == EMBED and isinstance(value, str) and value in objects:
+                if isinstance(value, str) and key == EMBED and value in objects:
                     embedded |= objects[value]
-            own = {key: value for key, value in pairs if not (key == EMBED and value in self._marks)}
+                else:
+                    own[key] = value
             return embedded | own
 
+        text = "".join([f'"{EMBED}":"{word}{at}"' if text is None else text for at, text in enumerate(texts)])
         try:
-            return json_text.encode(json.loads(self._template.extract(event), object_pairs_hook=members))
+            return json_text.encode(json.loads(text, object_pairs_hook=members))
         except (ValueError, RecursionError):
             raise Unextractable(
                 "Template: expected JSON once the values stand in it; ${jsonEscape(name)} makes text fit for a JSON string"
             ) from None
-
-    @staticmethod
-    def _object(variable: Variable, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        value = variable if isinstance(variable, str) else variable.find(event)
-        if value is MISSING or value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            raise Unextractable(f"{EMBED}: expected an object to embed, got a {type(value).__name__}")
-        return value
 
 
 def compile_template(value: str, template: str) -> Template | EmbeddingTemplate:
@@ -112,18 +118,17 @@ def compile_template(value: str, template: str) -> Template | EmbeddingTemplate:
         InvalidTemplate: names the setting that is wrong.
     """
     variables = _variables(value)
-    marks: dict[str, Variable] = {}
-
-    def mark(found: re.Match[str]) -> str:
+    pieces: list[Piece | _Embedded] = []
+    at = 0
+    for found in _EMBED.finditer(template):
         name = found[2].strip()
         if name not in variables:
             raise InvalidTemplate("Template", f"a variable that Value declares in {EMBED}", f"${{{name}}}")
-        word = secrets.token_hex(16)
-        marks[word] = variables[name]
-        return f'"{EMBED}":"{word}"'
-
-    compiled = Template(_pieces(_EMBED.sub(mark, template), variables))
-    return EmbeddingTemplate(compiled, marks) if marks else compiled
+        pieces += [*_pieces(template[at : found.start()], variables), _Embedded(variables[name])]
+        at = found.end()
+    if not pieces:
+        return Template(_pieces(template, variables))
+    return EmbeddingTemplate([*pieces, *_pieces(template[at:], variables)])
 
 
 def _variables(value: str) -> dict[str, Variable]:
@@ -167,9 +172,25 @@ def _pieces(template: str, variables: Mapping[str, Variable]) -> list[Piece]:
     return [piece for piece in pieces if piece]
 
 
-def _text(variable: Variable, escape: Callable[[str], str] | None, event: Mapping[str, Any]) -> str:
-    value = variable if isinstance(variable, str) else variable.find(event)
+def _text(piece: Piece, event: Mapping[str, Any]) -> str:
+    if isinstance(piece, str):
+        return piece
+    variable, escape = piece
+    value = _value(variable, event)
     if value is MISSING:
         return ""
     text = value if isinstance(value, str) else json_text.encode(value)
     return text if escape is None else escape(text)
+
+
+def _object(variable: Variable, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = _value(variable, event)
+    if value is MISSING or value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise Unextractable(f"{EMBED}: expected an object to embed, got a {type(value).__name__}")
+    return value
+
+
+def _value(variable: Variable, event: Mapping[str, Any]) -> Any:
+    return variable if isinstance(variable, str) else variable.find(event)

@@ -1,13 +1,15 @@
 """What all flows share: a plan is one outcome per record and rule, and no record takes its neighbours down."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from mqbridge.messages import MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Plan, Planned, Reject
 from mqbridge.rules import Rule, Rules
 
-__all__ = ["Flow", "plan_each"]
+__all__ = ["Flow", "only_message", "plan_each"]
 
+Message = TypeVar("Message", MqttMessage, RocketMQMessage)
 
 Flow = Callable[[Iterable[Record], Rules, str | None], list[Planned]]
 
@@ -32,3 +34,12 @@ def _plan_one(
         outcomes = [(None, Reject("unexpected_error", f"{type(error).__name__}: {error}"))]
     for rule, outcome in outcomes:
         yield Planned(record, rule, outcome)
+
+
+def only_message(record: Record, kind: type[Message]) -> Message | Reject:
+    """Return the record's message if it could be read and is of the kind that the flow carries."""
+    message = record.message
+    if isinstance(message, Reject | kind):
+        return message
+    names = {MqttMessage: "an MQTT message", RocketMQMessage: "a RocketMQ message"}
+    return Reject("wrong_kind", f"expected {names[kind]}, got {names[type(message)]}")

@@ -7,6 +7,7 @@ from .load import load
 from .rules import Rule, Rules, rule_name
 from .run_options import BatchWindow, DeadLetterQueue, RetryStrategy, RunOptions
 from .streamings import EventStreaming
+from .tasks import Task
 
 __all__ = [
     "BatchWindow",
@@ -25,6 +26,7 @@ __all__ = [
     "RulesError",
     "RunOptions",
     "StatusRule",
+    "Task",
     "Tls",
     "UnreadableRules",
     "format_path",

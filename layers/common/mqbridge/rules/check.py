@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from mqbridge import patterns
-
 from .circles import Step, circles
 from .data_rules import InboundRule, OutboundRule, StatusRule
 from .document import RulesDocument
@@ -277,12 +275,6 @@ class _Checker:
     # Tasks.
 
     def _task(self, path: Path, task: EventStreaming) -> Iterator[Fault]:
-        if task.filter_pattern is not None:
-            try:
-                patterns.compile(task.filter_pattern)
-            except patterns.InvalidPattern as error:
-                place = (*path, "FilterPattern", *error.path)
-                yield Fault(code="MB215", path=place, expected=error.expected, got=error.got)
         source = task.source.mqtt
         source_path = (*path, "Source", "SourceMQTTParameters")
         yield from self._reference(source_path, "Mqtt", source.instance_id)

@@ -4,6 +4,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any
 
 from .faults import Path, UnreadableRules
@@ -15,12 +16,16 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A document's value; `positions` finds (line, column) of each path, counted from 1, when somebody asks."""
+    """A document's value; `positions` finds (line, column) of each path, counted from 1, when somebody asks.
+
+    `folder` is where the document lies, and what paths in it are relative to; None if it is no file.
+    """
 
     name: str
     data: Any
     positions: Callable[[], dict[Path, Position]]
     duplicate_keys: tuple[Path, ...] = ()
+    folder: FilePath | None = None
 
 
 def read_document(text: str, name: str) -> Document:

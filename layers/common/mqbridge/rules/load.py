@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path as FilePath
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .check import check
 from .data_rules import InboundRule, OutboundRule, StatusRule
@@ -17,15 +17,20 @@ from .kinds import INVALID, Section, settings_of, wrong
 from .rules import Rules
 from .run_options import RunOptions
 from .streamings import EventStreaming, SinkField
+from .tasks import Task
+
+if TYPE_CHECKING:
+    from mqbridge.cleanse import Outside
 
 __all__ = ["load"]
 
 
-def load(source: str | FilePath | Mapping[str, Any]) -> Rules:
+def load(source: str | FilePath | Mapping[str, Any], *, outside: "Outside | None" = None) -> Rules:
     """Load rules and return them, resolved and ready for use.
 
     Args:
         source: a path (.yaml, .yml, .json, .toml), the document's JSON text, or the document as a mapping.
+        outside: what tasks look things up through; the real thing unless a test gives another.
 
     Raises:
         UnreadableRules: there is no such file, or it is not in the format that its name says.
@@ -33,10 +38,12 @@ def load(source: str | FilePath | Mapping[str, Any]) -> Rules:
     """
     document = _document(source)
     parsed, faults = _parse(document)
+    tasks, faults_of_tasks = _compiled(parsed, document, outside)
+    faults += faults_of_tasks
     grave = [_placed(fault, document) for fault in faults if not fault.is_notice]
     if grave:
         raise InvalidRules(document.name, sorted(grave, key=lambda fault: (fault.line, fault.column)))
-    return _resolved(parsed, document, tuple(_placed(fault, document) for fault in faults))
+    return _resolved(parsed, tasks, document, tuple(_placed(fault, document) for fault in faults))
 
 
 def _document(source: str | FilePath | Mapping[str, Any]) -> Document:
@@ -49,7 +56,7 @@ def _document(source: str | FilePath | Mapping[str, Any]) -> Document:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableRules(str(source), f"cannot be read: {reason}") from error
-    return read_document(text, str(source))
+    return replace(read_document(text, str(source)), folder=FilePath(source).parent)
 
 
 def _parse(document: Document) -> tuple[RulesDocument, list[Fault]]:
@@ -64,6 +71,30 @@ def _parse(document: Document) -> tuple[RulesDocument, list[Fault]]:
     if parsed is INVALID:
         parsed = _what_is_valid(data)
     return parsed, faults + check(parsed, data)
+
+
+def _compiled(parsed: RulesDocument, document: Document, outside: "Outside | None") -> tuple[list[Task], list[Fault]]:
+    """Return the document's tasks, compiled, and what is wrong with them."""
+    tasks: list[Task] = []
+    faults: list[Fault] = []
+    if not parsed.streamings:
+        return tasks, faults
+    from mqbridge.cleanse import RealOutside
+
+    from .compiling import compile_task
+
+    reached = outside or RealOutside(document.folder)
+    for at, streaming in enumerate(parsed.streamings):
+        if streaming is INVALID:
+            continue
+
+        def report(code: str, path: Path, expected: str, got: str, at: int = at) -> None:
+            faults.append(Fault(code=code, path=("EventStreamings", at, *path), expected=expected, got=got))
+
+        task = compile_task(streaming, reached, report)
+        if task is not None:
+            tasks.append(task)
+    return tasks, faults
 
 
 def _what_is_valid(data: Mapping[str, Any]) -> RulesDocument:
@@ -87,12 +118,13 @@ def _placed(fault: Fault, document: Document) -> Fault:
     return replace(fault, line=line, column=column)
 
 
-def _resolved(document: RulesDocument, source: Document, notices: tuple[Fault, ...]) -> Rules:
+def _resolved(document: RulesDocument, tasks: list[Task], source: Document, notices: tuple[Fault, ...]) -> Rules:
     mqtt = {each.instance_id: each for each in document.instances.mqtt}
     rocketmq = {each.instance_id: each for each in document.instances.rocketmq}
     resolver = _Resolver(
         only_mqtt=next(iter(mqtt), ""), only_rocketmq=next(iter(rocketmq), ""), defaults=document.defaults.run_options
     )
+    streamings = tuple(resolver.streaming(task) for task in document.streamings)
     canonical = json.dumps(source.data, sort_keys=True, separators=(",", ":"), default=str)
     return Rules(
         name=source.name,
@@ -104,9 +136,15 @@ def _resolved(document: RulesDocument, source: Document, notices: tuple[Fault, .
         outbound=tuple(resolver.from_mqtt(rule) for rule in document.outbound),
         inbound=tuple(resolver.inbound(rule) for rule in document.inbound),
         status=tuple(resolver.from_mqtt(rule) for rule in document.status),
-        streamings=tuple(resolver.streaming(task) for task in document.streamings),
+        streamings=streamings,
+        tasks=tuple(_with_instances(task, streaming) for task, streaming in zip(tasks, streamings, strict=True)),
         notices=notices,
     )
+
+
+def _with_instances(task: Task, resolved: EventStreaming) -> Task:
+    instance = resolved.sink.rocketmq.instance_id or SinkField(form="CONSTANT")
+    return replace(task, streaming=resolved, sink=replace(task.sink, instance_id=str(instance.value)))
 
 
 FromMqtt = TypeVar("FromMqtt", OutboundRule, StatusRule)

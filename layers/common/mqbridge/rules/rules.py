@@ -8,6 +8,7 @@ from .faults import Fault
 from .instances import Limits, MqttInstance, RocketMQInstance
 from .run_options import RunOptions
 from .streamings import EventStreaming
+from .tasks import Task
 
 __all__ = ["Rule", "Rules", "rule_name"]
 
@@ -23,7 +24,8 @@ def rule_name(rule: Rule) -> str:
 class Rules:
     """A valid document. Every rule names its instances, and its run options have the document's defaults in them.
 
-    `run_options` are the document's defaults; `digest` tells documents apart; `notices` is what was accepted and ignored.
+    `run_options` are the document's defaults; `digest` tells documents apart; `notices` is what was accepted and ignored; `tasks` are
+    the streamings, compiled.
     """
 
     name: str
@@ -36,9 +38,11 @@ class Rules:
     inbound: tuple[InboundRule, ...]
     status: tuple[StatusRule, ...]
     streamings: tuple[EventStreaming, ...]
+    tasks: tuple[Task, ...] = ()
     notices: tuple[Fault, ...] = ()
     outbound_by_parent: Mapping[tuple[str, str], OutboundRule] = field(init=False, repr=False)
     inbound_by_topic: Mapping[tuple[str, str], tuple[InboundRule, ...]] = field(init=False, repr=False)
+    tasks_by_parent: Mapping[tuple[str, str], tuple[Task, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         by_parent = {(str(rule.source.instance_id), rule.source.topic): rule for rule in self.outbound}
@@ -46,5 +50,10 @@ class Rules:
         for rule in self.inbound:
             place = (str(rule.source.instance_id), rule.source.topic)
             by_topic[place] = (*by_topic.get(place, ()), rule)
+        tasks_by_parent: dict[tuple[str, str], tuple[Task, ...]] = {}
+        for task in self.tasks:
+            place = (str(task.streaming.source.mqtt.instance_id), task.streaming.source.mqtt.topic)
+            tasks_by_parent[place] = (*tasks_by_parent.get(place, ()), task)
+        object.__setattr__(self, "tasks_by_parent", tasks_by_parent)
         object.__setattr__(self, "outbound_by_parent", by_parent)
         object.__setattr__(self, "inbound_by_topic", by_topic)
