@@ -28,8 +28,11 @@ __all__ = [
     "Setting",
     "Text",
     "Whole",
+    "close_to",
     "setting",
     "settings_of",
+    "shown",
+    "wrong",
 ]
 
 REQUIRED: Any = object()
@@ -290,13 +293,18 @@ class Section:
         return self.type(**arguments) if is_whole else INVALID
 
 
+def close_to(word: str, known: list[str]) -> str:
+    """Return "did you mean ...?" with the known word that is meant, or "" if none comes close."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    close = close or [each for each in known if each.casefold() == word.casefold()]
+    return f"did you mean {close[0]}?" if close else ""
+
+
 def _unknown_key(path: Path, key: Any, known: list[str]) -> Fault:
-    close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
-    close = close or [each for each in known if each.casefold() == str(key).casefold()]
     return Fault(
         code="MB101",
         path=(*path, str(key)),
         expected=f"one of the keys {', '.join(known)}",
         got=f"{str(key)!r}",
-        help=f"did you mean {close[0]}?" if close else "",
+        help=close_to(str(key), known),
     )
