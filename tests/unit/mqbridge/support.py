@@ -46,6 +46,22 @@ def inbound_rule(
     return {"RuleId": rule_id, "Source": {"Topic": topic}, "Destination": {"Topic": parent}, **more}
 
 
+def streaming(name: str = "hot-readings", *, sink: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """Return a task from devices/... to alarms; `sink` adds to its sink parameters or replaces them."""
+    parameters = {
+        "Topic": {"Form": "CONSTANT", "Value": "alarms"},
+        "Body": {"Form": "JSONPATH", "Value": "$.data.body"},
+        **(sink or {}),
+    }
+    body_data_type = more.pop("BodyDataType", "JSON")
+    return {
+        "EventStreamingName": name,
+        "Source": {"SourceMQTTParameters": {"Topic": "devices", "BodyDataType": body_data_type}},
+        "Sink": {"SinkRocketMQParameters": parameters},
+        **more,
+    }
+
+
 def both_ways(**parts: Any) -> Rules:
     """Return rules that export devices/... to telemetry and bring commands to devices/..."""
     return load(document(**{"OutboundRules": [outbound_rule()], "InboundRules": [inbound_rule()], **parts}))
