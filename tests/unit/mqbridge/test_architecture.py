@@ -126,7 +126,7 @@ MAY_USE = {
     "extract": {"json_text", "regexes"},
     "patterns": set(),
     "cleanse": {"events", "extract", "json_text", "patterns", "regexes"},
-    "rules": {"patterns", "extract", "cleanse"},
+    "rules": {"patterns", "extract", "cleanse", "regexes"},
     "flows": {"mapping", "rules", "messages", "outcomes", "events", "extract", "cleanse", "json_text"},
     "triggers": {"messages", "outcomes"},
     "delivery": {
@@ -170,6 +170,17 @@ def test_pure_rooms_have_no_socket_clock_randomness_or_environment(room: str) ->
         "urllib",
     }
     assert told([each for each in OURS if each.importer_room == room and each.module.split(".")[0] in impure]) == []
+
+
+def test_operators_reach_outside_by_their_port_only() -> None:
+    outside = {"threading", "time", "random", "os", "socket", "boto3", "botocore", "importlib", "pathlib"}
+    found = {
+        (each.importer, each.module.split(".")[0])
+        for each in OURS
+        if each.importer_room == "cleanse" and each.module.split(".")[0] in outside
+    }
+    by_the_port = {("mqbridge.cleanse.outside", each) for each in outside - {"random", "os", "socket"}}
+    assert found == {*by_the_port, ("mqbridge.cleanse.remembering", "threading")}  # the lock of what is remembered
 
 
 def test_only_the_handler_sees_triggers_flows_and_delivery_together() -> None:

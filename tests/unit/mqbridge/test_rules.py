@@ -433,7 +433,8 @@ def test_every_setting_has_a_key_in_the_field_s_spelling_and_says_what_it_is() -
     """The reference page is made of these texts; each ends in a full stop."""
     assert len(declared()) > 200
     assert [path for path, setting in declared() if not re.fullmatch(r"\S.{3,}\.", setting.doc)] == []
-    assert [path for path, setting in declared() if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", setting.key)] == []
+    others = {setting.key for _, setting in declared() if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", setting.key)}
+    assert others == {"defaultTopic", "rules", "regex", "targetTopics"}, "Route takes Alibaba's JSON as it stands"
 
 
 def reads_well(kind: Kind) -> bool:

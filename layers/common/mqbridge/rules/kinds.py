@@ -21,6 +21,8 @@ __all__ = [
     "Ignored",
     "Kind",
     "ListOf",
+    "MappingOf",
+    "OneOf",
     "Raw",
     "Refused",
     "Secret",
@@ -298,6 +300,43 @@ def close_to(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     close = close or [each for each in known if each.casefold() == word.casefold()]
     return f"did you mean {close[0]}?" if close else ""
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf(Section):
+    """A mapping with exactly one of the settings of a dataclass, each of which has None for a default."""
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        if isinstance(value, Mapping) and len(value) != 1:
+            got = f"{len(value)} keys" if value else "none"
+            faults.append(Fault(code="MB104", path=path, expected=self.what, got=got))
+            return INVALID
+        return Section.read(self, value, path, faults)
+
+
+def chosen(one_of: Any) -> Any:
+    """Return the value of the one setting that an instance of OneOf's dataclass has; None if its key was not known."""
+    values = [getattr(one_of, name) for name in settings_of(type(one_of))]
+    return next((value for value in values if value is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class MappingOf:
+    """A mapping whose keys are free, with values of one kind."""
+
+    kind: Kind
+    of: str  # what it maps, for people
+
+    @property
+    def what(self) -> str:
+        return f"a mapping of {self.of}"
+
+    def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        if not isinstance(value, Mapping):
+            faults.append(wrong(path, self.what, value))
+            return INVALID
+        items = {str(key): self.kind.read(item, (*path, str(key)), faults) for key, item in value.items()}
+        return INVALID if any(item is INVALID for item in items.values()) else items
 
 
 def _unknown_key(path: Path, key: Any, known: list[str]) -> Fault:

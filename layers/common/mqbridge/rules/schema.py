@@ -18,6 +18,8 @@ from .kinds import (
     Ignored,
     Kind,
     ListOf,
+    MappingOf,
+    OneOf,
     Raw,
     Refused,
     Secret,
@@ -122,6 +124,18 @@ def _(kind: Section, definitions: dict[str, Schema]) -> Schema:
         definitions[name] = {}  # known from here on, should it refer to itself
         definitions[name] = _section(kind.type, definitions)
     return {"$ref": f"#/definitions/{name}"}
+
+
+@schema_of.register
+def _(kind: OneOf, definitions: dict[str, Schema]) -> Schema:
+    reference = schema_of(Section(kind.type), definitions)
+    definitions[kind.type.__name__] |= {"minProperties": 1, "maxProperties": 1}
+    return reference
+
+
+@schema_of.register
+def _(kind: MappingOf, definitions: dict[str, Schema]) -> Schema:
+    return {"title": kind.what, "type": "object", "additionalProperties": schema_of(kind.kind, definitions)}
 
 
 def _section(section: type, definitions: dict[str, Schema]) -> Schema:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .kinds import Choice, Ignored, ListOf, Raw, Refused, Section, Text, setting
+from .forms import FIELD, SinkField
+from .kinds import Choice, Ignored, ListOf, OneOf, Raw, Refused, Section, Text, setting
 from .names import FREE_TEXT, INSTANCE_ID, MQTT_PARENT
+from .operators import Transform
 from .run_options import RunOptions
 
 __all__ = ["EventStreaming", "SinkField", "SinkParameters", "SourceMqttParameters", "StreamingSink", "StreamingSource"]
@@ -41,25 +43,6 @@ class StreamingSource:
     mqtt: SourceMqttParameters = setting("SourceMQTTParameters", Section(SourceMqttParameters), doc="The MQTT source.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkField:
-    """One of the four forms: the whole event, a path in it, fixed text, or a template."""
-
-    form: str = setting(
-        "Form", Choice("ORIGINAL", "JSONPATH", "CONSTANT", "TEMPLATE"), doc="The form.", example="JSONPATH"
-    )
-    value: str | None = setting(
-        "Value",
-        Text("text of at most 10240 characters", r".*"),
-        default=None,
-        doc="The path, the text, or the template's variables as JSON.",
-    )
-    template: str | None = setting(
-        "Template", Text("text of at most 10240 characters", r".*"), default=None, doc="Text with ${name} in it."
-    )
-
-
-_FIELD = Section(SinkField, "a form: {Form, Value, Template}")
 _CONNECTION = Ignored("Instances says how to connect")
 
 
@@ -68,15 +51,15 @@ class SinkParameters:
     """What a task sends to RocketMQ."""
 
     instance_id: SinkField | None = setting(
-        "InstanceId", _FIELD, default=None, doc="CONSTANT; may be left out if there is only one."
+        "InstanceId", FIELD, default=None, doc="CONSTANT; may be left out if there is only one."
     )
-    topic: SinkField = setting("Topic", _FIELD, doc="The topic.")
-    body: SinkField = setting("Body", _FIELD, doc="The body.")
-    properties: SinkField | None = setting("Properties", _FIELD, default=None, doc="A JSON object of user properties.")
-    keys: SinkField | None = setting("Keys", _FIELD, default=None, doc="Message keys.")
-    tags: SinkField | None = setting("Tags", _FIELD, default=None, doc="The tag.")
+    topic: SinkField = setting("Topic", FIELD, doc="The topic.")
+    body: SinkField = setting("Body", FIELD, doc="The body.")
+    properties: SinkField | None = setting("Properties", FIELD, default=None, doc="A JSON object of user properties.")
+    keys: SinkField | None = setting("Keys", FIELD, default=None, doc="Message keys.")
+    tags: SinkField | None = setting("Tags", FIELD, default=None, doc="The tag.")
     sharding_key: SinkField | None = setting(
-        "ShardingKey", _FIELD, default=None, doc="Messages of one key keep their order."
+        "ShardingKey", FIELD, default=None, doc="Messages of one key keep their order."
     )
     delivery_order_type: None = setting(
         "DeliveryOrderType", Ignored("order follows ShardingKey"), default=None, doc="Ignored."
@@ -126,15 +109,9 @@ class EventStreaming:
         doc="What to forward; everything if left out.",
     )
     source: StreamingSource = setting("Source", Section(StreamingSource), doc="Where the messages come from.")
-    transforms: tuple[Mapping[str, Any], ...] = setting(
+    transforms: tuple[Transform, ...] = setting(
         "Transforms",
-        ListOf(
-            Raw(
-                "a mapping with one operator",
-                lambda value: isinstance(value, Mapping) and len(value) == 1,
-                schema={"type": "object", "minProperties": 1, "maxProperties": 1},
-            )
-        ),
+        ListOf(OneOf(Transform, "a mapping with one operator")),
         default=(),
         doc="Operators, carried out in order.",
     )
