@@ -1,7 +1,7 @@
 """Event patterns: compile once, match fast. The language is specified in docs/patterns.md."""
 
 from .explaining import Verdict, explain
-from .matching import Pattern, compile
+from .matching import Pattern, PatternSet, compile, compile_set
 from .parsing import InvalidPattern
 
-__all__ = ["InvalidPattern", "Pattern", "Verdict", "compile", "explain"]
+__all__ = ["InvalidPattern", "Pattern", "PatternSet", "Verdict", "compile", "compile_set", "explain"]

@@ -1,7 +1,9 @@
-"""What a pattern asks of one value. Pure; the language is specified in docs/patterns.md."""
+"""What a pattern asks of one value. Pure; the language is specified in docs/patterns.md.
 
-import re
-from collections.abc import Callable
+This is the plain meaning of each condition. `fields` asks many conditions at once, and makes its tables with what `accepts` says.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +27,10 @@ MISSING: Any = object()  # the value of a field that is not there
 # EventBridge counts six decimals; its own engine compares with this tolerance.
 _TOLERANCE = 1e-7
 
+# Without arithmetic on the value: a whole number of 400 digits is JSON, and a float cannot hold it.
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "=": lambda value, bound: abs(value - bound) < _TOLERANCE,
-    "!=": lambda value, bound: abs(value - bound) >= _TOLERANCE,
+    "=": lambda value, bound: bound - _TOLERANCE < value < bound + _TOLERANCE,
+    "!=": lambda value, bound: value <= bound - _TOLERANCE or value >= bound + _TOLERANCE,
     ">": lambda value, bound: value > bound,
     ">=": lambda value, bound: value >= bound,
     "<": lambda value, bound: value < bound,
@@ -105,13 +108,35 @@ class IgnoreCase:
 
 @dataclass(frozen=True, slots=True)
 class Wildcard:
-    r"""Text of this form; * stands for any text, \* and \\ for themselves."""
+    """Text that consists of these segments, in this order, with any text between them.
 
-    text: str
-    form: re.Pattern[str]
+    The first and the last are at the edges, and each of the others is taken where it is found first. That is enough: what can
+    follow a later occurrence can follow the first one too. So nothing is tried twice, whatever the value: no regular expression.
+    """
+
+    segments: tuple[str, ...]
 
     def accepts(self, value: Any) -> bool:
-        return isinstance(value, str) and self.form.fullmatch(value) is not None
+        if not isinstance(value, str):
+            return False
+        first, *inner = self.segments
+        if not inner:
+            return value == first
+        last = inner.pop()
+        at, end = len(first), len(value) - len(last)
+        return (
+            at <= end and value.startswith(first) and value.endswith(last) and follow_each_other(inner, value, at, end)
+        )
+
+
+def follow_each_other(segments: Iterable[str], value: str, at: int, end: int) -> bool:
+    """Tell whether the segments are within this part of a value, one after the other."""
+    for segment in segments:
+        at = value.find(segment, at, end)
+        if at < 0:
+            return False
+        at += len(segment)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +148,43 @@ class Numeric:
     def accepts(self, value: Any) -> bool:
         return is_number(value) and all(_COMPARISONS[operator](value, bound) for operator, bound in self.bounds)
 
+    def edges(self) -> Iterator[float]:
+        """Yield the numbers at which the answer may change."""
+        for operator, bound in self.bounds:
+            yield from (bound - _TOLERANCE, bound + _TOLERANCE) if operator in ("=", "!=") else (bound,)
+
 
 @dataclass(frozen=True, slots=True)
 class Cidr:
-    """An IP address of this block, or this address."""
+    """An IP address of this block, or this address: from one number to another, of this version of the protocol."""
 
-    text: str
-    network: Any  # ipaddress.IPv4Network or IPv6Network
+    version: int
+    first: int
+    last: int
 
     def accepts(self, value: Any) -> bool:
-        if not isinstance(value, str):
-            return False
-        from ipaddress import ip_address  # here, because few patterns need it
+        address = address_of(value) if isinstance(value, str) else None
+        return address is not None and address[0] == self.version and self.first <= address[1] <= self.last
 
-        try:
-            address = ip_address(value)
-        except ValueError:
-            return False
-        return address.version == self.network.version and address in self.network
+
+# Exactly the spellings that Python's ipaddress takes for a part of an IPv4 address: no sign, no leading zero, no other digits.
+_OCTETS = {str(octet): octet for octet in range(256)}
+
+
+def address_of(text: str) -> tuple[int, int] | None:
+    """Return the version and the number of an IP address, or None if the text is none."""
+    try:
+        first, second, third, fourth = text.split(".", 4)
+        return 4, _OCTETS[first] << 24 | _OCTETS[second] << 16 | _OCTETS[third] << 8 | _OCTETS[fourth]
+    except (ValueError, KeyError):
+        if ":" not in text:
+            return None
+    from ipaddress import IPv6Address  # here, because few patterns need it
+
+    try:
+        return 6, int(IPv6Address(text))
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .conditions import MISSING, Exact, is_number
-from .matching import Pattern, leaf_matches, value_of
+from .fields import scalars
+from .matching import Pattern
+from .objects import value_of
 from .parsing import Leaf, Tree, shown_path
 
 __all__ = ["Verdict", "explain"]
@@ -36,13 +38,22 @@ def _tree(tree: Tree, value: Any, event: Mapping[str, Any]) -> Iterator[Verdict]
     for name, node in tree.fields.items():
         below = value_of(value, name) if isinstance(value, Mapping) else MISSING
         if isinstance(node, Leaf):
-            near = "" if (holds := leaf_matches(node, below)) else _near(node, name, below, value, event)
+            near = "" if (holds := _leaf_holds(node, below)) else _near(node, name, below, value, event)
             yield Verdict(shown_path(node.path), json.dumps(node.asked), _shown(below), holds, near)
         else:
             yield from _best(node, below, event)
     for group in tree.alternatives:
         for each in group:
             yield from _tree(each, value, event)
+
+
+def _leaf_holds(leaf: Leaf, value: Any) -> bool:
+    values = list(scalars(value)) or [MISSING] if isinstance(value, list) else [value]
+    return any(
+        condition.accepts(MISSING if isinstance(each, Mapping) else each)
+        for each in values
+        for condition in leaf.conditions
+    )
 
 
 def _best(tree: Tree, value: Any, event: Mapping[str, Any]) -> list[Verdict]:

@@ -26,6 +26,8 @@ __all__ = ["InvalidPattern", "Leaf", "Path", "Tree", "parse", "shown_path"]
 Path = tuple[str | int, ...]
 
 MAX_OPERAND = 1.0e9
+# Matching recurses as deep as a pattern goes. What decoders take of an event is 1,000 levels and more, what anybody writes is ten.
+MAX_LEVELS = 100
 _LOWER, _UPPER = (">", ">="), ("<", "<=")
 _OPERATORS = (*_LOWER, *_UPPER, "=", "!=")
 MATCHERS = frozenset(
@@ -89,6 +91,8 @@ def _tree(document: Mapping[str, Any], path: Path) -> Tree:
     tree = Tree()
     for key, value in document.items():
         place = (*path, key)
+        if _levels(place) > MAX_LEVELS:
+            raise InvalidPattern(place, f"at most {MAX_LEVELS} levels", f"{_levels(place)}")
         if key == "$or" and _are_alternatives(value):
             tree.alternatives.append([_tree(each, (*place, at)) for at, each in enumerate(value)])
         elif isinstance(value, Mapping):
@@ -100,6 +104,10 @@ def _tree(document: Mapping[str, Any], path: Path) -> Tree:
                 place, "a list of values and conditions, or an object", f"{_shown(value)}: write [{_shown(value)}]"
             )
     return tree
+
+
+def _levels(path: Path) -> int:
+    return sum(part.count(".") + 1 if isinstance(part, str) else 1 for part in path)
 
 
 def _are_alternatives(value: Any) -> bool:
@@ -177,13 +185,17 @@ def _edge(operand: Any, path: Path) -> tuple[str, bool]:
 
 def _wildcard(operand: Any, path: Path) -> Wildcard:
     text = _text(operand, path)
-    if "**" in re.sub(r"\\.", "", text):
-        raise InvalidPattern(path, "no two * in a row", repr(text))
     if re.search(r"\\(?![*\\])", re.sub(r"\\[*\\]", "", text)):
         raise InvalidPattern(path, r"a backslash only before * or another backslash", repr(text))
-    parts = re.findall(r"\\[*\\]|\*|[^*\\]+", text)
-    form = "".join(".*" if part == "*" else re.escape(part[1:] if part[0] == "\\" else part) for part in parts)
-    return Wildcard(text, re.compile(form, re.DOTALL))
+    segments = [""]
+    for part in re.findall(r"\\[*\\]|\*|[^*\\]+", text):
+        if part == "*":
+            segments.append("")
+        else:
+            segments[-1] += part[1:] if part[0] == "\\" else part
+    if "" in segments[1:-1]:
+        raise InvalidPattern(path, "no two * in a row", repr(text))
+    return Wildcard(tuple(segments))
 
 
 def _numeric(operand: Any, path: Path) -> Numeric:
@@ -210,7 +222,8 @@ def _cidr(operand: Any, path: Path) -> Cidr:
 
     text = _text(operand, path)
     try:
-        return Cidr(text, ip_network(text, strict=False))
+        network = ip_network(text, strict=False)
+        return Cidr(network.version, int(network.network_address), int(network.broadcast_address))
     except ValueError as error:
         raise InvalidPattern(path, "an IP address or block, such as 10.0.0.0/24", repr(text)) from error
 
