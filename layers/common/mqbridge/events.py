@@ -1,8 +1,8 @@
 """The event that a message outflow task sees: the CloudEvent of a PUBLISH, in the shape of the managed service's MQTT source. Pure.
 
 `data.props` and `data.body` are as documented there. `data.userProperties` are the MQTT 5 user properties, by name (of equal names the
-last), and `data.systemProperties` what RocketMQ calls so: KEYS and TAGS, where the publisher names them in user properties, UNIQ_KEY and
-BORN_TIMESTAMP. So the paths that sinks are documented with by default mean the same here.
+last), and `data.systemProperties` what RocketMQ calls so: KEYS and TAGS, where the publisher names them in user properties, UNIQ_KEY, as a
+data rule would send it, and BORN_TIMESTAMP. So the paths that sinks are documented with by default mean the same here.
 """
 
 import base64
@@ -15,7 +15,7 @@ from typing import Any
 from rocketmq_remoting import RESERVED_PROPERTIES
 
 from . import json_text
-from .mapping import ORIGIN
+from .mapping import ORIGIN, message_id
 from .messages import DELIVERY_EXTENSIONS, MqttMessage
 from .outcomes import Reject
 
@@ -91,7 +91,7 @@ def _cloud_event(message: MqttMessage, instance_id: str, body: Any, received: Ma
     if message.protocol_version:
         props["protocolVersion"] = message.protocol_version
     if message.message_id:
-        system["UNIQ_KEY"] = message.message_id
+        system["UNIQ_KEY"] = message_id(message.message_id, message.time_ms)
     if message.user_properties:
         props["userProperties"] = [{"key": name, "value": value} for name, value in message.user_properties]
         # What a device names must not become a property that RocketMQ acts on.

@@ -66,7 +66,7 @@ def test_a_place_is_one_place_below_the_root(path: str) -> None:
 def test_a_place_is_found_where_its_parts_lead(root: Any, parts: list[str | int]) -> None:
     """The direct look-up, the standard's library and a walk by hand agree, whatever the names are."""
     text = "$" + "".join(f"[{part}]" if isinstance(part, int) else f"[{json.dumps(part)}]" for part in parts)
-    expected = root
+    expected: Any = root
     for part in parts:
         kind = list if isinstance(part, int) else dict
         try:

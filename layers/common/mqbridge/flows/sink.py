@@ -12,7 +12,7 @@ from typing import Any
 from mqbridge import json_text
 from mqbridge.events import TaskEvent
 from mqbridge.extract import MISSING, Form, Partial, Unextractable, text_of
-from mqbridge.mapping import ORIGIN, message_id, part_id
+from mqbridge.mapping import ORIGIN, part_id
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.outcomes import Reject
 from mqbridge.rules import Task
@@ -71,9 +71,7 @@ def _message(task: Task, event: TaskEvent, source: MqttMessage, topic: str, orig
         instance_id=sink.instance_id,
         topic=topic,
         body=_body(task, event),
-        message_id=message_id(own_id, source.time_ms)
-        if own_id
-        else part_id(source.message_id, source.time_ms, task.streaming.name, topic, event.part),
+        message_id=own_id or part_id(source.message_id, source.time_ms, task.streaming.name, topic, event.part),
         tags=_optional(sink.tags, event),
         keys=_keys(sink.keys, event),
         sharding_key=_optional(sink.sharding_key, event) or source.client_id or source.topic,
