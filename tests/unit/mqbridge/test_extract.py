@@ -70,7 +70,7 @@ def test_a_place_is_found_where_its_parts_lead(root: Any, parts: list[str | int]
     for part in parts:
         kind = list if isinstance(part, int) else dict
         try:
-            expected = expected[part] if isinstance(expected, kind) else MISSING
+            expected = expected[part] if type(expected) is kind else MISSING
         except (KeyError, IndexError):
             expected = MISSING
     found = compile_path(text).find(root)
