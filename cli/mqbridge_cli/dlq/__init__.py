@@ -1,0 +1,1 @@
+"""mqbridge dlq: look at dead letters, and send them on their way again."""
