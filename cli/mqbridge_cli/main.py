@@ -8,6 +8,8 @@ import re
 import sys
 from collections.abc import Sequence
 
+from mqbridge_cli.dlq import arguments as dlq_arguments
+
 __all__ = ["main"]
 
 
@@ -32,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from mqbridge_cli import schema
 
             return schema.run()
+        if options.command == "dlq":
+            from mqbridge_cli.dlq import command as dlq
+
+            return dlq.run(options)
         if options.workers > 1:
             from mqbridge_cli.runner import supervisor
 
@@ -104,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Print the JSON Schema (draft-07) of a rules document, by which editors complete and check it.",
         epilog="exit code: 0.  example: mqbridge schema > mqbridge.schema.json",
     )
+
+    dlq_arguments.add_parser(commands)
 
     run = commands.add_parser(
         "run",
