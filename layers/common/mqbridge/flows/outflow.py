@@ -9,7 +9,7 @@ from mqbridge.events import TaskEvent, task_event
 from mqbridge.mapping import is_echo, origin_of, parent_of
 from mqbridge.messages import MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Drop, Failed, Plan, Planned, Reject, Send, Stage
-from mqbridge.rules import Rules, Task
+from mqbridge.rules import Rules, Task, TopicTasks
 
 from .instances import named_or_only
 from .planning import only_message
@@ -19,6 +19,9 @@ __all__ = ["plan"]
 
 DECODING, FILTERING, TRANSFORMING, MAPPING = "decoding", "filtering", "transforming", "mapping"
 _MQTT_5 = 5
+_NO_TASKS = TopicTasks(())
+_PAUSED = Drop("task_paused")
+_ECHO = Drop("loop", "the message came from RocketMQ by an inbound rule")
 _FILTERED = Drop("filtered", "the event does not match FilterPattern")
 _EMPTIED = Drop("filtered", "the transforms left nothing")
 
@@ -41,24 +44,38 @@ def _plan_record(record: Record, rules: Rules, only_rule: str | None, is_traced:
     if isinstance(instance_id, Reject):
         return [Planned(record, None, instance_id)]
     parent = parent_of(message.topic)
-    tasks = rules.tasks_by_parent.get((instance_id, parent), ())
-    if only_rule is not None:
-        tasks = tuple(task for task in tasks if task.streaming.name == only_rule)
+    topic = rules.tasks_by_parent.get((instance_id, parent), _NO_TASKS)
+    tasks = topic.tasks if only_rule is None else [task for task in topic.tasks if task.name == only_rule]
     if not tasks:
         return [Planned(record, None, Drop("no_rule", f"no task for topic {parent!r} of {instance_id}"))]
     passage = _Passage(record, message, instance_id, rules)
-    return [passage.planned(task, is_traced) for task in tasks]
+    # The patterns of several tasks are matched at once; of most tasks that is all there is to do.
+    missing = passage.missing(topic) if len(tasks) > 1 and not is_traced else ()
+    return [
+        Planned(record, task.streaming, _FILTERED) if task.name in missing else passage.planned(task, is_traced)
+        for task in tasks
+    ]
 
 
 class _Passage:
-    """One record on its way through the tasks of its topic, which share what is decoded once."""
+    """One record on its way through the tasks of its topic, which share what is decoded."""
 
     def __init__(self, record: Record, message: MqttMessage, instance_id: str, rules: Rules) -> None:
         self._record = record
         self._message = message
         self._instance_id = instance_id
         self._rules = rules
+        self._is_echo = is_echo(message)
         self._events: dict[str, TaskEvent | Reject] = {}
+
+    def missing(self, topic: TopicTasks) -> set[str]:
+        """Return the names of the tasks whose patterns the event does not match; none for an event that has its end elsewhere."""
+        if self._is_echo:
+            return set()
+        events = ((kind, self._event(kind)) for kind in topic.body_data_types)
+        return {
+            name for kind, event in events if not isinstance(event, Reject) for name in topic.missing(kind, event.value)
+        }
 
     def planned(self, task: Task, is_traced: bool) -> Planned:
         stages: list[Stage] | None = [] if is_traced else None
@@ -66,22 +83,24 @@ class _Passage:
             outcome = self._outcome(task, stages)
         except Exception as error:  # a defect of ours: the other tasks and records must not suffer for it
             outcome = Reject("unexpected_error", f"{type(error).__name__}: {error}")
-        return Planned(self._record, task.streaming, outcome, tuple(stages or ()))
+        return Planned(self._record, task.streaming, outcome, tuple(stages) if stages else ())
 
     def _outcome(self, task: Task, stages: list[Stage] | None) -> Plan:
         if task.streaming.status == "Paused":
-            return Drop("task_paused")
-        if is_echo(self._message):
-            return Drop("loop", "the message came from RocketMQ by an inbound rule")
+            return _PAUSED
+        if self._is_echo:
+            return _ECHO
         event = self._event(task.body_data_type)
         if isinstance(event, Reject):
             return event
-        _note(stages, DECODING, f"data.body read as {task.body_data_type}")
+        if stages is not None:
+            stages.append(Stage(DECODING, f"data.body read as {task.body_data_type}"))
         if task.pattern is not None:
-            if not task.pattern.matches(event.value):
-                _note(stages, FILTERING, "does not match")
+            is_match = task.pattern.matches(event.value)
+            if stages is not None:
+                stages.append(Stage(FILTERING, "matches" if is_match else "does not match"))
+            if not is_match:
                 return _FILTERED
-            _note(stages, FILTERING, "matches")
         events = _transformed(task, event, stages) if task.operators else (event,)
         if not isinstance(events, Sequence):
             return events
@@ -112,7 +131,8 @@ class _Passage:
             if isinstance(made, Reject):
                 return Reject(made.reason, made.detail, MAPPING)
             messages += made
-        _note(stages, MAPPING, f"{len(messages)} message{'s' if len(messages) != 1 else ''}")
+        if stages is not None:
+            stages.append(Stage(MAPPING, _counted(len(messages), "message")))
         return Send(tuple(messages))
 
 
@@ -127,12 +147,12 @@ def _transformed(task: Task, event: TaskEvent, stages: list[Stage] | None) -> Se
             return Reject(error.reason, f"{place}: {error.detail}", TRANSFORMING)
         except Unavailable as error:
             return Failed(error.reason, f"{place}: {error.detail}", stage=TRANSFORMING)
-        _note(stages, TRANSFORMING, f"{place}: {len(events)} event{'s' if len(events) != 1 else ''}")
+        if stages is not None:
+            stages.append(Stage(TRANSFORMING, f"{place}: {_counted(len(events), 'event')}"))
         if not events:
             break
     return events
 
 
-def _note(stages: list[Stage] | None, name: str, verdict: str) -> None:
-    if stages is not None:
-        stages.append(Stage(name, verdict))
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -6,7 +6,6 @@ are left out where they have none.
 
 import base64
 import binascii
-from collections.abc import Mapping
 from typing import Any
 
 from mqbridge import json_text
@@ -119,7 +118,7 @@ def _properties(form: Form | None, event: TaskEvent) -> dict[str, str]:
             ) from None
     if value is MISSING or value is None:
         return {}
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise _Rejected("properties_not_object", f"Properties: expected a JSON object, got a {type(value).__name__}")
     return {name: text_of(each) for name, each in value.items() if each is not None}
 

@@ -7,7 +7,7 @@ from .load import load
 from .rules import Rule, Rules, rule_name
 from .run_options import BatchWindow, DeadLetterQueue, RetryStrategy, RunOptions
 from .streamings import EventStreaming
-from .tasks import Task
+from .tasks import Task, TopicTasks
 
 __all__ = [
     "BatchWindow",
@@ -28,6 +28,7 @@ __all__ = [
     "StatusRule",
     "Task",
     "Tls",
+    "TopicTasks",
     "UnreadableRules",
     "format_path",
     "load",

@@ -8,7 +8,7 @@ from .faults import Fault
 from .instances import Limits, MqttInstance, RocketMQInstance
 from .run_options import RunOptions
 from .streamings import EventStreaming
-from .tasks import Task
+from .tasks import Task, TopicTasks
 
 __all__ = ["Rule", "Rules", "rule_name"]
 
@@ -42,7 +42,7 @@ class Rules:
     notices: tuple[Fault, ...] = ()
     outbound_by_parent: Mapping[tuple[str, str], OutboundRule] = field(init=False, repr=False)
     inbound_by_topic: Mapping[tuple[str, str], tuple[InboundRule, ...]] = field(init=False, repr=False)
-    tasks_by_parent: Mapping[tuple[str, str], tuple[Task, ...]] = field(init=False, repr=False)
+    tasks_by_parent: Mapping[tuple[str, str], TopicTasks] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         by_parent = {(str(rule.source.instance_id), rule.source.topic): rule for rule in self.outbound}
@@ -50,10 +50,11 @@ class Rules:
         for rule in self.inbound:
             place = (str(rule.source.instance_id), rule.source.topic)
             by_topic[place] = (*by_topic.get(place, ()), rule)
-        tasks_by_parent: dict[tuple[str, str], tuple[Task, ...]] = {}
+        of_parent: dict[tuple[str, str], list[Task]] = {}
         for task in self.tasks:
-            place = (str(task.streaming.source.mqtt.instance_id), task.streaming.source.mqtt.topic)
-            tasks_by_parent[place] = (*tasks_by_parent.get(place, ()), task)
+            source = task.streaming.source.mqtt
+            of_parent.setdefault((str(source.instance_id), source.topic), []).append(task)
+        tasks_by_parent = {parent: TopicTasks(tuple(tasks)) for parent, tasks in of_parent.items()}
         object.__setattr__(self, "tasks_by_parent", tasks_by_parent)
         object.__setattr__(self, "outbound_by_parent", by_parent)
         object.__setattr__(self, "inbound_by_topic", by_topic)

@@ -1,7 +1,10 @@
 """Message outflow tasks as they run: pattern, operators and sink forms compiled. What loads is what runs."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mqbridge.patterns import PatternSet, compile_set
 
 from .streamings import EventStreaming
 
@@ -10,7 +13,7 @@ if TYPE_CHECKING:
     from mqbridge.extract import Form
     from mqbridge.patterns import Pattern
 
-__all__ = ["Sink", "Task"]
+__all__ = ["Sink", "Task", "TopicTasks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +31,43 @@ class Sink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A task, ready to run. `pattern` is None where everything is forwarded."""
+    """A task, ready to run. `pattern` is None where everything is forwarded; `body_data_type` says what data.body is."""
 
     streaming: EventStreaming
+    name: str = field(init=False)
+    body_data_type: str = field(init=False)
     pattern: "Pattern | None"
     operators: "tuple[Operator, ...]"
     sink: Sink
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.streaming.name)
+        object.__setattr__(self, "body_data_type", self.streaming.source.mqtt.body_data_type)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicTasks:
+    """The tasks of one topic. Their patterns are matched at once, those of one BodyDataType together, for they see the same event."""
+
+    tasks: tuple[Task, ...]
+    _sets: Mapping[str, tuple[PatternSet, tuple[str, ...]]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        sets = {}
+        for kind in {task.body_data_type for task in self.tasks}:
+            of_kind = [
+                task for task in self.tasks if task.body_data_type == kind and task.streaming.status == "Enabled"
+            ]
+            names = tuple(task.name for task in of_kind if task.pattern is not None)
+            sets[kind] = (compile_set([task.pattern for task in of_kind if task.pattern is not None]), names)
+        object.__setattr__(self, "_sets", sets)
+
     @property
-    def body_data_type(self) -> str:
-        """What data.body is: JSON, Text or Binary."""
-        return self.streaming.source.mqtt.body_data_type
+    def body_data_types(self) -> Iterable[str]:
+        """The kinds of body that the tasks see."""
+        return self._sets
+
+    def missing(self, body_data_type: str, event: Mapping[str, Any]) -> set[str]:
+        """Return the names of the tasks with that BodyDataType whose patterns an event does not match."""
+        patterns, names = self._sets[body_data_type]
+        return set(names).difference([names[at] for at in patterns.matching(event)])
