@@ -7,7 +7,7 @@ ROCKETMQ5 ?= 5.5.0
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit conformance bench chaos docs lock clean
+.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit conformance bench soak chaos docs lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ conformance: $(STAMP)  ## other projects' pattern cases, from a folder outside: 
 
 bench: system  ## side by side with RocketMQ's own client and Apache Camel, 8 minutes; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks
+
+soak: system  ## a million messages through the runner, 3 minutes: none lost, and its memory stays flat
+	@$(BIN)/python -m benchmarks.soak
 
 chaos: system  ## every fault under load, 15 minutes; writes benchmarks/RELIABILITY.md
 	@$(BIN)/python -m tests.chaos.run
