@@ -207,3 +207,22 @@ def test_stopping_under_a_backlog_loses_no_acknowledgement(mosquitto: Mosquitto)
         assert wait_until(lambda: sink.arrived.total() >= BACKLOG - len(settled), timeout_s=20)
         second.keep_up_for(0.5)
     assert sink.arrived == _once_each() - Counter(int(json.loads(each.event["data"]["body"])["n"]) for each in settled)
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_was_read_and_not_settled_comes_again_to_the_next(mosquitto: Mosquitto, qos: int) -> None:
+    """As after a crash: nothing is acknowledged before it is settled, at QoS 2 either."""
+    instance = _instance(mosquitto, subscribe_qos=qos)
+    crashed = Running(instance, Sink(blocks=True))
+    while crashed.state.snapshot.state is not State.RUNNING:
+        crashed.source.pump(0.1)
+    _publish_backlog(mosquitto, qos)
+    while crashed.inbox.unsettled < CREDIT:
+        crashed.source.pump(0.1)
+    sink = Sink(blocks=False)
+    sink.open()
+    with _running(instance, sink):  # it takes the session over
+        assert wait_until(lambda: sink.arrived.total() >= BACKLOG, timeout_s=20)
+    assert sink.arrived == _once_each()
+    crashed.source.stop_reading()
+    crashed.source.close()
