@@ -26,7 +26,7 @@ RULES = Path(__file__).with_name("rules.yaml")
 MQTT_PORT, NAME_SERVER_PORT, BROKER_PORT, HEALTH_PORT = 21883, 29876, 30911, 28686
 NAME_SERVER = f"127.0.0.1:{NAME_SERVER_PORT}"
 HEALTH = f"http://127.0.0.1:{HEALTH_PORT}"
-TOPICS = ("telemetry", "commands", "mqbridge_dlq")
+TOPICS = ("telemetry", "commands", "alarms", "alarms_brand_a", "mqbridge_dlq")
 
 
 def free_or_explain() -> None:
@@ -56,6 +56,8 @@ def bridge(directory: Path, *, detached: bool = False) -> ManagedProcess:
         str(RULES),
         "--listen",
         f"127.0.0.1:{HEALTH_PORT}",
+        "--state-dir",
+        str(directory / "state"),
     ]
     return ManagedProcess("mqbridge", command, log_path=directory / "mqbridge.log", detached=detached)
 

@@ -1,7 +1,8 @@
 """make demo: the whole way of a message, on real brokers, proved by clients that are not ours.
 
 20 devices publish 2,000 messages, the bridge takes them to RocketMQ, and RocketMQ's own Java client reads them there. The Java client
-sends 200 commands, the bridge takes them to MQTT, and mosquitto_sub receives them. Exit code 0 if nothing was lost at QoS 1 and 2.
+sends 200 commands, the bridge takes them to MQTT, and mosquitto_sub receives them. 500 sensors' readings go through a task that filters,
+masks and routes them; one of them is poison. Exit code 0 if nothing was lost at QoS 1 and 2, and the poison is in the dead-letter queue.
 """
 
 import json
@@ -21,10 +22,12 @@ from devstack.errors import DevstackError
 from devstack.javatool import OutgoingMessage, StoredMessage, consume, produce
 from devstack.mosquitto import Mosquitto
 from devstack.processes import ManagedProcess, wait_until
-from examples.demo import brokers
+from examples.demo import brokers, task
 from examples.demo.devices import DEVICES, Reading, publish, readings
 
-MESSAGES, COMMANDS = 2_000, 200
+MESSAGES, COMMANDS, SENSOR_READINGS = 2_000, 200, 500
+# What the task must make of the message that is no JSON.
+POISONED = ["hot-sensors: decoding: body_not_json"]
 
 
 def main() -> int:
@@ -49,18 +52,27 @@ def _demo(directory: Path) -> int:
             _running(brokers.bridge(directory)) as bridge,
             _Subscriber(directory / "received", mosquitto) as subscriber,
         ):
-            messages, commands = readings(MESSAGES), _commands()
+            messages, commands, sensors = readings(MESSAGES), _commands(), task.sensor_readings(SENSOR_READINGS)
+            hot = task.expected_alarms(sensors)
             _show_while(Thread(target=publish, args=(brokers.MQTT_PORT, messages)), "outbound", len(messages))
             _show_while(Thread(target=produce, args=(brokers.NAME_SERVER, commands)), "inbound", len(commands))
+            _show_while(Thread(target=publish, args=(brokers.MQTT_PORT, sensors)), "outflow", len(hot))
             print("reading RocketMQ with its own Java client, and what mosquitto_sub received ...")
             subscriber.wait_for(len(commands))
             bridge.stop()  # before reading: whatever it had under way is settled then
             stored = consume(brokers.NAME_SERVER, "telemetry", len(messages), timeout_s=15, grace_s=1)
             rows = _outbound_rows(messages, stored)
             rows.append(_row("commands in, publish-subscribe and P2P", _sent_commands(commands), subscriber.received()))
+            rows.append(_row("hot sensors: filtered, masked, routed", hot, task.alarms(hot)))
+            reasons = task.poison_reasons()
     _print_table(rows)
-    is_proved = all(row.lost == 0 for row in rows if row.must_arrive)
-    print("\nnothing lost at QoS 1 and 2." if is_proved else "\nMESSAGES WERE LOST.")
+    print(f"\nin the dead-letter queue: {'; '.join(reasons) or 'nothing'}")
+    is_proved = all(row.lost == 0 for row in rows if row.must_arrive) and reasons == POISONED
+    print(
+        "\nnothing lost at QoS 1 and 2."
+        if is_proved
+        else "\nMESSAGES WERE LOST, or the dead-letter queue is not as it must be."
+    )
     return 0 if is_proved else 1
 
 
