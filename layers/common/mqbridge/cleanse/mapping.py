@@ -115,9 +115,11 @@ def _without(value: Any, places: Sequence[PlacePath]) -> Any:
     there = [place for place in places if place.find(value) is not MISSING]
     for place in there:
         value = put(value, place.parts, _GONE)
-    for place in there:
+    for place in sorted(
+        there, key=lambda place: len(place.parts), reverse=True
+    ):  # inner ones first, whose indexes still count
         holder = PlacePath("", place.parts[:-1]).find(value)
-        # What held it may itself be gone, or cleaned already.
+        # What held it may itself be gone, or be cleaned already.
         if isinstance(holder, dict):
             value = put(value, place.parts[:-1], {name: each for name, each in holder.items() if each is not _GONE})
         elif isinstance(holder, list):
