@@ -11,6 +11,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from enum import Enum
 from itertools import count
@@ -147,6 +148,10 @@ class Connection:
     def has_answer(self, opaque: int) -> bool:
         """Tell whether `take` would return something."""
         return opaque in self._answers
+
+    def answered(self, opaques: AbstractSet[int]) -> AbstractSet[int]:
+        """Return those of `opaques` for which `take` would return something."""
+        return self._answers.keys() & opaques
 
     def abandon(self, opaque: int) -> None:
         """Stop waiting for an answer; if it comes later, it is ignored."""

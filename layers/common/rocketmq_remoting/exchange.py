@@ -9,7 +9,7 @@ from .connection import Connection
 from .errors import ConnectFailed, RocketMQError
 from .frames import Frame
 
-__all__ = ["Request", "exchange", "require", "wait"]
+__all__ = ["Request", "exchange", "require", "serve", "wait"]
 
 # What `exchange` sends: where to, request code, fields, body.
 Request = tuple[Connection, int, Mapping[str, str], bytes]
@@ -19,16 +19,21 @@ def wait(connections: Collection[Connection], done: Callable[[], bool], deadline
     """Serve `connections` until `done()`, the deadline passes, or none is left; what has arrived is read in any case."""
     while not done():
         remaining_s = deadline - time.monotonic()
-        live = {connection.fileno(): connection for connection in connections if not connection.is_closed}
-        if not live:
+        if not serve(connections, max(0.0, min(remaining_s, 1.0))) or remaining_s <= 0:
             return
-        poll = select.poll()
-        for descriptor, connection in live.items():
-            poll.register(descriptor, connection.interest)
-        for descriptor, _ in poll.poll(max(0.0, min(remaining_s, 1.0)) * 1000):
-            live[descriptor].advance()
-        if remaining_s <= 0:
-            return
+
+
+def serve(connections: Collection[Connection], timeout_s: float) -> bool:
+    """Write and read what can be within `timeout_s`; return whether any of the connections lives."""
+    live = {connection.fileno(): connection for connection in connections if not connection.is_closed}
+    if not live:
+        return False
+    poll = select.poll()
+    for descriptor, connection in live.items():
+        poll.register(descriptor, connection.interest)
+    for descriptor, _ in poll.poll(timeout_s * 1000):
+        live[descriptor].advance()
+    return True
 
 
 def exchange(requests: Iterable[Request], deadline: float) -> list[Frame | RocketMQError]:

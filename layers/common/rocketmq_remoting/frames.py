@@ -28,6 +28,9 @@ _LANGUAGE = "PYTHON"
 # MQVersion.V4_9_7. From 401 on, name servers of 4.9.4 and newer answer in standard JSON.
 _VERSION = 407
 
+# json.dumps with such separators would make an encoder for every frame.
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
@@ -46,7 +49,7 @@ class Frame:
 
     def encode(self) -> bytes:
         """Return the frame's bytes."""
-        header = json.dumps(
+        header = _to_json(
             {
                 "code": self.code,
                 "language": _LANGUAGE,
@@ -56,10 +59,9 @@ class Frame:
                 "remark": self.remark,
                 "extFields": self.fields,
                 "serializeTypeCurrentRPC": "JSON",
-            },
-            separators=(",", ":"),
+            }
         ).encode()
-        return _LENGTHS.pack(4 + len(header) + len(self.body), len(header)) + header + self.body
+        return b"".join((_LENGTHS.pack(4 + len(header) + len(self.body), len(header)), header, self.body))
 
 
 class FrameDecoder:
@@ -107,7 +109,7 @@ def _decode(serialisation: int, header: bytes, body: bytes) -> Frame:
 
 
 def _from_json(header: bytes, body: bytes) -> Frame:
-    parsed = json.loads(header)
+    parsed = json.loads(header.decode())  # of bytes it would have to guess the encoding first
     flag = int(parsed["flag"])
     return Frame(
         code=int(parsed["code"]),

@@ -8,6 +8,7 @@ or a digest where the same source must give the same id.
 
 import os
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 
 __all__ = ["derived_message_id", "random_message_id"]
@@ -16,28 +17,37 @@ __all__ = ["derived_message_id", "random_message_id"]
 def random_message_id(time_ms: int) -> str:
     """Return a fresh id that carries `time_ms` (Unix time in milliseconds)."""
     try:
-        unique = _fresh.pop()
-    except IndexError:  # the kernel is asked once for many: a system call an id was a tenth of a bridge's work
-        block = os.urandom(12 * _FRESH)
-        _fresh.extend(block[at : at + 12] for at in range(12, len(block), 12))
-        unique = block[:12]
-    return _message_id(unique, time_ms)
+        head, tail = _fresh.pop()
+    except IndexError:
+        head, tail = _refilled()
+    return f"{head}{_time_digits(time_ms)}{tail}"
 
 
 _FRESH = 256
-_fresh: list[bytes] = []
+_fresh: list[tuple[str, str]] = []  # what goes before and after the time
 # A process that is copied must not give out the ids that its original has in store.
 os.register_at_fork(after_in_child=_fresh.clear)
 
 
+def _refilled() -> tuple[str, str]:
+    """Put random digits for many ids in store, and return those for one more.
+
+    The kernel is asked once for many: a system call an id was a tenth of a bridge's work.
+    """
+    digits = os.urandom(12 * _FRESH).hex().upper()
+    _fresh.extend((digits[at : at + 20], digits[at + 20 : at + 24]) for at in range(24, len(digits), 24))
+    return digits[:20], digits[20:24]
+
+
 def derived_message_id(source: str, time_ms: int) -> str:
     """Return the id that `source` always has; `time_ms` must be the same each time as well."""
-    return _message_id(sha256(source.encode("utf-8", "surrogatepass")).digest(), time_ms)
+    digits = sha256(source.encode("utf-8", "surrogatepass")).hexdigest().upper()
+    return f"{digits[:20]}{_time_digits(time_ms)}{digits[20:24]}"
 
 
-def _message_id(unique: bytes, time_ms: int) -> str:
-    since_month_began = (time_ms - _month_start_ms(time_ms)) & 0xFFFFFFFF
-    return (unique[:10] + since_month_began.to_bytes(4, "big") + unique[10:12]).hex().upper()
+@lru_cache(maxsize=64)  # a batch has few times
+def _time_digits(time_ms: int) -> str:
+    return f"{(time_ms - _month_start_ms(time_ms)) & 0xFFFFFFFF:08X}"
 
 
 _END_OF_TIME_MS = 253_370_764_800_000  # the year 9999, of which datetime cannot name the end

@@ -1,6 +1,7 @@
 """Which topic and group names a broker accepts for sending and consuming (TopicValidator.java, 4.9)."""
 
 import re
+from functools import lru_cache
 
 from .errors import IllegalMessage
 
@@ -27,6 +28,7 @@ _SYSTEM_TOPICS = frozenset(
 _SYSTEM_PREFIXES = ("rmq_sys_", "%RETRY%", "%DLQ%")
 
 
+@lru_cache(maxsize=256)  # it is asked for every message; what raises is not kept
 def check_topic(topic: str) -> None:
     """Raise `IllegalMessage` unless a producer may send to `topic`."""
     if len(topic) > MAX_TOPIC_LENGTH or not _NAME.fullmatch(topic):
