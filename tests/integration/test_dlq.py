@@ -148,15 +148,36 @@ def test_letters_are_counted_shown_and_left_where_they_lie(site: Site) -> None:
     assert site.groups("--stage", "sending", "--rule", "out") == everything[:1]
     assert site.groups("--until", "1h") == []
     assert sum(count for _, _, count in site.groups("--max", "2")) == 2
-    code, text, _ = site.dlq("list")
-    assert code == 0
-    assert "COUNT  RULE  STAGE" in text
     whole = site.letters()
     assert {json.loads(letter["event"]["body"])["body"] for letter in whole} == {"1", "2", "3", "4"}
     (one,) = site.letters("--id", whole[0]["id"])
     assert one == whole[0]
     assert one["deadLetter"]["attempts"] == 4
     assert site.dlq("show", "--id", "nobody's")[0] == 1
+
+
+def test_list_and_redrive_as_people_read_them(site: Site, rocketmq: RocketMQ, fresh_topic: str) -> None:
+    assert site.dlq("list") == (0, "", "no dead letters\n")
+    site.handle({"Records": [*published(1)["Records"], {**published(2)["Records"][0], "body": "not JSON"}]})
+    rocketmq.create_topic(fresh_topic)
+    ids = {letter["deadLetter"]["rule"]: letter["id"] for letter in site.letters()}
+    _, text, _ = site.dlq("list")
+    queue, head, *rows = text.splitlines()
+    assert queue == site.document["Defaults"]["RunOptions"]["DeadLetterQueue"]["Arn"]
+    assert head.split() == ["COUNT", "RULE", "STAGE", "REASON", "OLDEST", "NEWEST", "EXAMPLE"]
+    assert sorted((*row.split()[:4], row.split()[-1]) for row in rows) == [
+        ("1", "-", "receiving", "unreadable_record", ids[None]),
+        ("1", "out", "sending", "route_not_found", ids["out"]),
+    ]
+    code, text, talk = site.dlq("redrive")
+    *lines, summary = text.splitlines()
+    assert (code, summary, talk) == (1, "summary: 1 send, 1 skipped", "nothing was sent: --apply sends\n")
+    skipped, would = sorted(lines, key=lambda line: " send " in line)
+    assert would == f"{ids['out']} out send -> rocketmq rmq-test {fresh_topic}"
+    assert skipped.startswith(f"{ids[None]} - skipped: no rule had taken the event yet")
+    code, text, _ = site.dlq("redrive", "--apply", "--rule", "out")
+    assert code == 0
+    assert text == f"{ids['out']} out delivered -> rocketmq rmq-test {fresh_topic}\nsummary: 1 delivered\n"
 
 
 def test_redrive_is_dry_unless_told_otherwise(site: Site, rocketmq: RocketMQ, fresh_topic: str) -> None:
@@ -208,7 +229,8 @@ def test_what_fails_again_goes_back_with_its_history_and_only_force_sends_it_a_t
     rocketmq.create_topic(fresh_topic)
     site.handle(published(1, user_property="v" * 9_000))
     (first,) = site.letters()
-    assert site.redrive() == (1, site.redrive()[1], {"reject": 1})
+    code, _, summary = site.redrive()
+    assert (code, summary) == (1, {"reject": 1})
     code, _, summary = site.redrive("--apply")
     assert (code, summary) == (1, {"dead_lettered": 1})
     (second,) = site.letters()

@@ -29,10 +29,11 @@ CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 20.0
 
 
 class QueueStore:
-    """Read the letters of one SQS queue; removing deletes."""
+    """Read the letters of one SQS queue, waiting up to `wait_s` for more; removing deletes."""
 
-    def __init__(self, queue: DeadLetterQueue) -> None:
+    def __init__(self, queue: DeadLetterQueue, wait_s: int = WAIT_S) -> None:
         self._queue = queue
+        self._wait_s = wait_s
         self._made: SQSClient | None = None
         self._handles: dict[str, str] = {}  # receipt handles of what is held, by message id
         self._seen: set[str] = set()
@@ -88,7 +89,7 @@ class QueueStore:
                 QueueUrl=self._url(),
                 MaxNumberOfMessages=BATCH,
                 VisibilityTimeout=HOLD_S,
-                WaitTimeSeconds=WAIT_S,
+                WaitTimeSeconds=self._wait_s,
                 AttributeNames=["SentTimestamp"],
                 MessageAttributeNames=[ENVELOPE],
             )
