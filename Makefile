@@ -38,9 +38,9 @@ check: $(STAMP)  ## lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-docs: $(STAMP)  ## write the JSON Schema and the tables of docs/rules.md anew, from the declarations
+docs: $(STAMP)  ## write the JSON Schema and the tables of docs/rules.md and docs/rule-tests.md anew, from the declarations
 	@$(BIN)/mqbridge schema > mqbridge.schema.json
-	@$(BIN)/python -m mqbridge_cli.reference docs/rules.md
+	@$(BIN)/python -m mqbridge_cli.reference docs/rules.md docs/rule-tests.md
 
 unit: $(STAMP)  ## unit tests only: no server, a few seconds
 	@$(BIN)/pytest tests/unit

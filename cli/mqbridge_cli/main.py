@@ -30,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from mqbridge_cli import match
 
             return match.run(options.pattern, options.event, explains=options.explain)
+        if options.command == "test":
+            from mqbridge_cli import rule_tests
+
+            return rule_tests.run(options.rules or ["."], options.junit, updates=options.update)
         if options.command == "schema":
             from mqbridge_cli import schema
 
@@ -103,6 +107,23 @@ def _parser() -> argparse.ArgumentParser:
     match.add_argument("--pattern", required=True, metavar="FILE", help="an event pattern, as JSON")
     match.add_argument("--event", required=True, metavar="FILE", help="an event, as JSON")
     match.add_argument("--explain", action="store_true", help="print what each leaf of the pattern asked and saw")
+
+    test = commands.add_parser(
+        "test",
+        help="run the tests that lie beside rules documents",
+        description="Run the tests of rules (rules.test.yaml beside rules.yaml) by the code that runs, without any broker.",
+        epilog="exit codes: 0 all tests hold, 1 some fail, 2 some could not be run.  example: mqbridge test config/rules.yaml",
+    )
+    test.add_argument(
+        "rules",
+        nargs="*",
+        metavar="RULES",
+        help="rules documents, tests, or folders of them (default: the current folder)",
+    )
+    test.add_argument("--junit", metavar="FILE", help="also write the results as JUnit XML")
+    test.add_argument(
+        "--update", action="store_true", help="show what is other than expected, then make it the expectation"
+    )
 
     commands.add_parser(
         "schema",

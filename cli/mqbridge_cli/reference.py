@@ -1,7 +1,7 @@
-"""The tables of settings in docs/rules.md, made of the declarations that `load` reads by.
+"""The tables of settings in docs/rules.md and docs/rule-tests.md, made of the declarations that those documents are read by.
 
-`python -m mqbridge_cli.reference docs/rules.md` fills whatever stands between `<!-- generated: SECTION -->` and `<!-- end -->`: that
-section of a rules document, and each section within it that no other marker of the page names.
+`python -m mqbridge_cli.reference PAGE ...` fills whatever stands between `<!-- generated: SECTION -->` and `<!-- end -->`: that section
+of a document, and each section within it that no other marker of the page names.
 """
 
 import json
@@ -19,6 +19,8 @@ from mqbridge.rules.declarations import (
     Ignored,
     Kind,
     ListOf,
+    MappingOf,
+    OneOf,
     Refused,
     RulesDocument,
     Section,
@@ -26,6 +28,7 @@ from mqbridge.rules.declarations import (
     as_written,
     settings_of,
 )
+from mqbridge_cli.rule_tests import RuleTests
 
 __all__ = ["filled", "main", "sections"]
 
@@ -47,7 +50,7 @@ def filled(page: str) -> str:
     Raises:
         KeyError: a marker names no section.
     """
-    known = sections()
+    known = sections(RulesDocument) | sections(RuleTests)
     shown = {match["name"] for match in _MARKED.finditer(page)}
 
     def block(match: re.Match[str]) -> str:
@@ -58,7 +61,7 @@ def filled(page: str) -> str:
     return _MARKED.sub(block, page)
 
 
-def sections(document: type = RulesDocument) -> dict[str, type]:
+def sections(document: type) -> dict[str, type]:
     """Return the sections of a document by name, in the order in which they are met."""
     found = {document.__name__: document}
     for part in _parts(document):
@@ -92,7 +95,7 @@ def _(kind: Section) -> list[type]:
 
 
 @sections_in.register
-def _(kind: ListOf) -> list[type]:
+def _(kind: ListOf | MappingOf) -> list[type]:
     return sections_in(kind.kind)
 
 
@@ -153,6 +156,16 @@ def _(kind: Section) -> str:
 def _(kind: ListOf) -> str:
     least = f" of at least {kind.minimum}" if kind.minimum else ""
     return f"a list{least}, each item {_words(kind.kind)}"
+
+
+@_words.register
+def _(kind: OneOf) -> str:
+    return f"{_link(kind.type)}: exactly one of its keys"
+
+
+@_words.register
+def _(kind: MappingOf) -> str:
+    return f"a mapping of {kind.of}, each {_words(kind.kind)}"
 
 
 def _link(section: type) -> str:

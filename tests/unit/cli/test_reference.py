@@ -1,4 +1,4 @@
-"""docs/rules.md: its tables are the declarations', its list of faults is complete, and its YAML is sound."""
+"""docs/rules.md and docs/rule-tests.md: their tables are the declarations', the list of faults is complete, and their YAML is sound."""
 
 import ast
 import re
@@ -9,16 +9,23 @@ import pytest
 import yaml
 
 from mqbridge.rules import load
-from mqbridge.rules.declarations import Ignored, Refused, settings_of
+from mqbridge.rules.declarations import Ignored, Refused, RulesDocument, settings_of
 from mqbridge_cli.reference import filled, main, sections
+from mqbridge_cli.rule_tests import RuleTests
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "rules.md"
 TEXT = PAGE.read_text()
+PAGES: list[tuple[str, type]] = [
+    (TEXT, RulesDocument),
+    ((ROOT / "docs" / "rule-tests.md").read_text(), RuleTests),
+]
+of_each_page = pytest.mark.parametrize(("text", "document"), PAGES, ids=["rules", "rule-tests"])
 
 
-def test_the_page_has_the_tables_of_the_declarations() -> None:
-    assert filled(TEXT) == TEXT, "run make docs"
+@of_each_page
+def test_the_page_has_the_tables_of_the_declarations(text: str, document: type) -> None:
+    assert filled(text) == text, f"run make docs: {document.__name__}"
 
 
 def test_the_command_fills_a_page_in_place(tmp_path: Path) -> None:
@@ -37,36 +44,39 @@ def test_a_marker_that_names_no_section_is_an_error() -> None:
         filled("<!-- generated: Nonsense -->\n<!-- end -->")
 
 
-def test_every_section_stands_on_the_page_once() -> None:
-    assert len(sections()) > 20
-    assert {name: TEXT.count(f"\n### {name}\n") for name in sections()} == dict.fromkeys(sections(), 1)
+def part_of(text: str, name: str) -> list[str]:
+    """Return the lines of a page below a heading."""
+    return text.partition(f"\n### {name}\n")[2].partition("\n### ")[0].splitlines()
 
 
-def rows(name: str) -> list[str]:
-    return [
-        line for line in TEXT.partition(f"\n### {name}\n")[2].partition("\n### ")[0].splitlines() if line[:3] == "| `"
-    ]
+@of_each_page
+def test_every_section_stands_on_its_page_once(text: str, document: type) -> None:
+    known = sections(document)
+    assert len(known) > 8
+    assert {name: text.count(f"\n### {name}\n") for name in known} == dict.fromkeys(known, 1)
 
 
-def test_every_setting_has_its_row_or_is_named_beside_the_table() -> None:
-    for name, section in sections().items():
-        part = TEXT.partition(f"\n### {name}\n")[2].partition("\n### ")[0]
-        aside = "\n".join(line for line in part.splitlines() if line.startswith(("Accepted", "Refused")))
+@of_each_page
+def test_every_setting_has_its_row_or_is_named_beside_the_table(text: str, document: type) -> None:
+    for name, section in sections(document).items():
+        lines = part_of(text, name)
+        aside = "\n".join(line for line in lines if line.startswith(("Accepted", "Refused")))
         for declared in settings_of(section).values():
             if isinstance(declared.kind, Ignored | Refused):
                 assert f"`{declared.key}`" in aside
             else:
-                (row,) = [line for line in rows(name) if line.startswith(f"| `{declared.key}` |")]
+                (row,) = [line for line in lines if line.startswith(f"| `{declared.key}` |")]
                 assert declared.doc.replace("|", r"\|") in row
 
 
-def test_links_within_the_page_have_a_heading_to_go_to() -> None:
+@of_each_page
+def test_links_within_the_page_have_a_heading_to_go_to(text: str, document: type) -> None:
     headings = {
         re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
-        for line in TEXT.splitlines()
+        for line in text.splitlines()
         if line[:1] == "#"
     }
-    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) - headings == set()
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) - headings == set(), document
 
 
 def test_the_page_keeps_the_order_of_reference_pages() -> None:

@@ -4,6 +4,8 @@ With it other documents (tests of rules) are declared and read as rules document
 """
 
 from .document import RulesDocument
+from .documents import Position, read_document
+from .faults import Path
 from .kinds import (
     INVALID,
     REQUIRED,
@@ -12,6 +14,8 @@ from .kinds import (
     Ignored,
     Kind,
     ListOf,
+    MappingOf,
+    OneOf,
     Raw,
     Refused,
     Secret,
@@ -19,10 +23,13 @@ from .kinds import (
     Setting,
     Text,
     Whole,
+    close_to,
     setting,
     settings_of,
+    wrong,
 )
 from .names import INSTANCE_ID
+from .reading import Declared, read_declared
 from .schema import as_written, json_schema
 
 __all__ = [
@@ -30,10 +37,15 @@ __all__ = [
     "INVALID",
     "REQUIRED",
     "Choice",
+    "Declared",
     "Flag",
     "Ignored",
     "Kind",
     "ListOf",
+    "MappingOf",
+    "OneOf",
+    "Path",
+    "Position",
     "Raw",
     "Refused",
     "RulesDocument",
@@ -43,7 +55,11 @@ __all__ = [
     "Text",
     "Whole",
     "as_written",
+    "close_to",
     "json_schema",
+    "read_declared",
+    "read_document",
     "setting",
     "settings_of",
+    "wrong",
 ]

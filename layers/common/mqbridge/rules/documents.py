@@ -3,13 +3,13 @@
 import json
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from .faults import Path, UnreadableRules
+from .faults import Fault, Path, UnreadableRules
 
-__all__ = ["Document", "read_document"]
+__all__ = ["Document", "Position", "read_document"]
 
 Position = tuple[int, int]
 
@@ -26,6 +26,18 @@ class Document:
     positions: Callable[[], dict[Path, Position]]
     duplicate_keys: tuple[Path, ...] = ()
     folder: FilePath | None = None
+
+    def place(self, path: Path) -> Position:
+        """Return the place of a path, or of the nearest part around it that stands in the document."""
+        positions = self.positions()
+        while path and path not in positions:
+            path = path[:-1]
+        return positions.get(path, (1, 1))
+
+    def placed(self, fault: Fault) -> Fault:
+        """Return a fault with the place of its path."""
+        line, column = self.place(fault.path)
+        return replace(fault, line=line, column=column)
 
 
 def read_document(text: str, name: str) -> Document:

@@ -40,10 +40,10 @@ def load(source: str | FilePath | Mapping[str, Any], *, outside: "Outside | None
     parsed, faults = _parse(document)
     tasks, faults_of_tasks = _compiled(parsed, document, outside)
     faults += faults_of_tasks
-    grave = [_placed(fault, document) for fault in faults if not fault.is_notice]
+    grave = [document.placed(fault) for fault in faults if not fault.is_notice]
     if grave:
         raise InvalidRules(document.name, sorted(grave, key=lambda fault: (fault.line, fault.column)))
-    return _resolved(parsed, tasks, document, tuple(_placed(fault, document) for fault in faults))
+    return _resolved(parsed, tasks, document, tuple(document.placed(fault) for fault in faults))
 
 
 def _document(source: str | FilePath | Mapping[str, Any]) -> Document:
@@ -66,7 +66,7 @@ def _parse(document: Document) -> tuple[RulesDocument, list[Fault]]:
     data = document.data
     if not isinstance(data, Mapping):
         fault = wrong((), "a mapping with Instances and rules", data)
-        raise InvalidRules(document.name, [_placed(fault, document)])
+        raise InvalidRules(document.name, [document.placed(fault)])
     parsed = Section(RulesDocument).read(data, (), faults)
     if parsed is INVALID:
         parsed = _what_is_valid(data)
@@ -106,16 +106,6 @@ def _what_is_valid(data: Mapping[str, Any]) -> RulesDocument:
         if part is not INVALID:
             parts[name] = part
     return RulesDocument(**{"instances": Instances(), **parts})
-
-
-def _placed(fault: Fault, document: Document) -> Fault:
-    """Return the fault with the place of its path, or of the nearest part around it that stands in the document."""
-    positions = document.positions()
-    path: Path = fault.path
-    while path and path not in positions:
-        path = path[:-1]
-    line, column = positions.get(path, (1, 1))
-    return replace(fault, line=line, column=column)
 
 
 def _resolved(document: RulesDocument, tasks: list[Task], source: Document, notices: tuple[Fault, ...]) -> Rules:

@@ -4,8 +4,6 @@ Draft-07, which is the newest that editors' YAML support knows. The schema says 
 its parts (the faults MB2xx) is beyond it.
 """
 
-import dataclasses
-from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any
 
@@ -166,12 +164,10 @@ def _property(declared: Setting, definitions: dict[str, Schema]) -> Schema:
 
 
 def as_written(default: Any) -> Any:
-    """Return a default as a document would write it; None for one that nobody writes: nothing, or a whole section's own defaults."""
-    if default is REQUIRED or dataclasses.is_dataclass(default):
-        return None
+    """Return a default as a document would write it; None for one that nobody writes, such as a whole section's own defaults."""
     if isinstance(default, tuple):
         return list(default)
-    return dict(default) if isinstance(default, Mapping) else default
+    return default if isinstance(default, str | int | float) else None
 
 
 def _in_any_case(words: tuple[str, ...]) -> str:
