@@ -8,7 +8,7 @@ from typing import Any
 from .conditions import MISSING, Exact, is_number
 from .fields import scalars
 from .matching import Pattern
-from .objects import value_of
+from .objects import objects_of, value_of
 from .parsing import Leaf, Tree, shown_path
 
 __all__ = ["Verdict", "explain"]
@@ -57,11 +57,9 @@ def _leaf_holds(leaf: Leaf, value: Any) -> bool:
 
 
 def _best(tree: Tree, value: Any, event: Mapping[str, Any]) -> list[Verdict]:
-    if isinstance(value, list) and value:
-        return max(
-            (_best(tree, element, event) for element in value), key=lambda found: sum(each.holds for each in found)
-        )
-    return list(_tree(tree, value, event))
+    objects = objects_of(value) if isinstance(value, list) else [value]
+    each_of_them = (list(_tree(tree, each, event)) for each in objects)
+    return max(each_of_them, key=lambda found: sum(each.holds for each in found))
 
 
 def _near(leaf: Leaf, name: str, value: Any, parent: Any, event: Mapping[str, Any]) -> str:
@@ -120,4 +118,7 @@ def _number_in(text: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is MISSING else json.dumps(value, ensure_ascii=False)
+    try:
+        return "nothing" if value is MISSING else json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "a value that is nested too deeply to be shown"

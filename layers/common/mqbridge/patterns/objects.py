@@ -17,7 +17,7 @@ from .fields import SCALARS, Field, field_of
 from .parsing import Leaf, Tree
 from .searching import Answer
 
-__all__ = ["Walk", "value_of", "walk_of"]
+__all__ = ["Walk", "objects_of", "value_of", "walk_of"]
 
 Walk = Callable[[Mapping[str, Any], int], int]  # of an object and the bits that may still hold, to those that do
 
@@ -149,23 +149,29 @@ def _branch(name: str, of_object: Walk, everybody: int) -> _Step:
     def of_other(value: Any, bits: int) -> int:
         if not isinstance(value, list):
             return of_object(value, bits) if isinstance(value, Mapping) else bits & absent
-        # What is asked must hold within one element. Of lists in lists the elements count.
-        found, waiting = 0, [value]
-        while waiting:
-            is_empty = True
-            for each in waiting.pop():
-                kind = type(each)
-                if kind is dict or (kind not in SCALARS and isinstance(each, Mapping)):
-                    is_empty = False
-                    found |= of_object(each, bits)
-                elif isinstance(each, list):
-                    is_empty = False
-                    waiting.append(each)
-            if is_empty:
-                found |= bits & absent
+        found = 0
+        for each in objects_of(value):  # what is asked must hold within one of them
+            found |= of_object(each, bits)
         return found
 
     return name, absent, of_other, of_object, None, _nothing.get, _nothing.get, {}
+
+
+def objects_of(values: list[Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the objects of a list and of the lists in it, and an empty one for each list that holds neither."""
+    waiting = [values]  # no recursion: an event may be nested more deeply than Python's calls may be
+    while waiting:
+        is_empty = True
+        for each in waiting.pop():
+            kind = type(each)
+            if kind is dict or (kind not in SCALARS and isinstance(each, Mapping)):
+                is_empty = False
+                yield each
+            elif isinstance(each, list):
+                is_empty = False
+                waiting.append(each)
+        if is_empty:
+            yield {}
 
 
 def _has_dots(event: Mapping[str, Any]) -> bool:

@@ -121,12 +121,10 @@ def _as_edge(condition: Condition) -> Condition:
         case Wildcard((first, "")):
             return Prefix(first)
         case Wildcard(("", last)):
-            return Suffix(last) if last else condition
+            return Suffix(last)
         case Wildcard(("", inner, "")):
             return Contains(inner)
-        case Suffix(
-            "", ignores_case
-        ):  # else it would be looked up among the last 0 characters, which Python takes for all
+        case Suffix("", ignores_case):  # the last 0 characters cannot be cut out as the last 3 can
             return Prefix("", ignores_case)
     return condition
 
@@ -153,38 +151,39 @@ def _way(condition: Condition) -> Callable[[list[Single]], Find] | None:
 
 
 def _by_beginning(asked: list[Single]) -> Find:
-    tables = _tables((bit, each.text) for bit, each in asked if isinstance(each, Prefix))
-    if len(tables) == 1 and len(tables[0][1]) == 1:
-        ((_, table),) = tables
-        ((only, bits),) = table.items()
-        return lambda value: bits if value.startswith(only) else 0
-
-    def find(value: str) -> int:
-        found = 0
-        for length, table in tables:
-            found |= table.get(value[:length], 0)
-        return found
-
-    return find
+    texts = [(bit, each.text) for bit, each in asked if isinstance(each, Prefix)]
+    return _at_edge(texts, str.startswith, lambda length: slice(length))
 
 
 def _by_end(asked: list[Single]) -> Find:
-    tables = _tables((bit, each.text) for bit, each in asked if isinstance(each, Suffix))
-
-    def find(value: str) -> int:
-        found = 0
-        for length, table in tables:
-            found |= table.get(value[-length:], 0)
-        return found
-
-    return find
+    texts = [(bit, each.text) for bit, each in asked if isinstance(each, Suffix)]
+    return _at_edge(texts, str.endswith, lambda length: slice(-length, None))
 
 
-def _tables(texts: Iterable[tuple[int, str]]) -> list[tuple[int, dict[str, int]]]:
+def _at_edge(
+    texts: Iterable[tuple[int, str]],
+    is_at_edge: Callable[[str, str | tuple[str, ...]], bool],
+    edge: Callable[[int], slice],
+) -> Find:
     by_length: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for bit, text in texts:
         by_length[len(text)][text] |= bit
-    return [(length, dict(table)) for length, table in sorted(by_length.items())]
+    # One look-up for all texts of a length; where a length has one or two, to try them costs less, and all of them at once least.
+    tables = [(edge(length), dict(table)) for length, table in by_length.items() if len(table) > 2]
+    few = [pair for table in by_length.values() if len(table) <= 2 for pair in table.items()]
+    any_of_few = tuple(text for text, _ in few)
+
+    def find(value: str) -> int:
+        found = 0
+        for part, table in tables:
+            found |= table.get(value[part], 0)
+        if few and is_at_edge(value, any_of_few):
+            for text, bits in few:
+                if is_at_edge(value, text):
+                    found |= bits
+        return found
+
+    return find
 
 
 def _by_content(asked: list[Single]) -> Find:
@@ -233,7 +232,7 @@ def _by_segments(asked: list[Single]) -> Find:
     def find(value: str) -> int:
         found, size = 0, len(value)
         for bit, first, last, at, behind, inner in wildcards:
-            if value.startswith(first) and value.endswith(last):  # most fail here
+            if value.endswith(last) and value.startswith(first):  # most fail here, topics at their end
                 end = size - behind
                 if at <= end and (not inner or follow_each_other(inner, value, at, end)):
                     found |= bit
