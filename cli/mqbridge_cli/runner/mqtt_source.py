@@ -223,7 +223,7 @@ class MqttSource:
             self._client.subscribe(self._filter, qos=self._instance.subscribe_qos)
 
     def _has_room_for(self, publish: Publish) -> bool:
-        if self._inbox.unsettled < READ_CREDITS * self._credit or not self._is_reading:
+        if self._inbox.unsettled < READ_CREDITS * self._credit:
             return True
         # After a reconnect the broker sends again what we still have: that takes no room. Left unread, it would be taken for new once
         # ours is settled.

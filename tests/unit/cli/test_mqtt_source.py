@@ -218,6 +218,19 @@ def test_what_is_sent_again_after_a_reconnect_needs_no_room_and_is_not_new(
     assert _numbers(played.items()) == [LIMIT + 1]
 
 
+def test_a_broker_that_forgot_the_session_gives_its_identifiers_anew(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt_source, "RECONNECT_MIN_S", 0.0)
+    played.connect(_CONNACK)
+    played.says(_publish(1, qos=2))
+    played.settle(played.items())
+    played.hang_up()
+    played.connect(_CONNACK)
+    played.says(_publish(1, qos=2))
+    assert _numbers(played.items()) == [1]
+
+
 def test_a_rule_runs_when_its_sessions_messages_come_before_the_suback(played: Played) -> None:
     """A broker may put all that waited in the session in front of it, and it is read only as fast as it is sent on."""
     played.connect(_CONNACK_SESSION_PRESENT)
@@ -256,7 +269,9 @@ def test_closing_writes_the_acknowledgements_though_much_is_unread(played: Playe
     said = b""
     while not said.endswith(_DISCONNECT):
         said += played.heard()
-    assert played.heard() == b"", "it says no more, and waits for the broker to close"
+    assert played.heard() == b"", "it says no more"
+    closing.join(0.1)
+    assert closing.is_alive(), "it waits for the broker to close"
     assert said.count(bytes((_PUBACK, 2))) == LIMIT
     played.hang_up()
     closing.join(2)
