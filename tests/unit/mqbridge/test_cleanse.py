@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqbridge.cleanse import LambdaAnswer, Operator, Rejected, Unavailable, compile_places
+from mqbridge.cleanse import LambdaAnswer, Operator, Outside, Rejected, Unavailable, compile_places
 from mqbridge.events import TaskEvent
 from mqbridge.rules.faults import Fault
 from mqbridge.rules.kinds import ListOf, OneOf
@@ -61,7 +61,7 @@ class FakeOutside:
             raise Unavailable(reason, "down")
 
 
-def faults_of(transforms: Json, outside: FakeOutside | None = None) -> tuple[tuple[Operator, ...], list[str]]:
+def faults_of(transforms: Json, outside: Outside | None = None) -> tuple[tuple[Operator, ...], list[str]]:
     """Return what is compiled of a list of transforms, and what is wrong with it, as texts."""
     faults: list[Fault] = []
     declared = ListOf(OneOf(Transform, "a mapping with one operator")).read(transforms, (), faults)
@@ -75,7 +75,7 @@ def faults_of(transforms: Json, outside: FakeOutside | None = None) -> tuple[tup
     return compile_transforms(declared, outside or FakeOutside(), report), told
 
 
-def operator(outside: FakeOutside | None = None, /, **declared: Json) -> Operator:
+def operator(outside: Outside | None = None, /, **declared: Json) -> Operator:
     """Return one operator, declared by its name: operator(Split={...})."""
     operators, told = faults_of([declared], outside)
     assert told == []
@@ -95,12 +95,12 @@ def bodies(events: Sequence[TaskEvent]) -> list[Json]:
     return [event.value["data"]["body"] for event in events]
 
 
-def applied(body: Json, outside: FakeOutside | None = None, /, **declared: Json) -> list[Json]:
+def applied(body: Json, outside: Outside | None = None, /, **declared: Json) -> list[Json]:
     """Return the bodies of what becomes of a body."""
     return bodies(operator(outside, **declared).apply(event_of(body)))
 
 
-def rejection(body: Json, outside: FakeOutside | None = None, /, **declared: Json) -> Rejected:
+def rejection(body: Json, outside: Outside | None = None, /, **declared: Json) -> Rejected:
     with pytest.raises(Rejected) as raised:
         operator(outside, **declared).apply(event_of(body))
     return raised.value

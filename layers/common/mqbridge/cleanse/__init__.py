@@ -3,7 +3,7 @@
 from .enrich import Enrich
 from .filter import FilterByPattern, FilterByRegex
 from .function import LambdaFunction, PythonFunction
-from .mapping import Map
+from .mapping import Map, compile_kept_place
 from .mask import Mask, Places, Replacement, compile_places
 from .operators import InvalidOperator, Operator, Rejected, Unavailable
 from .outside import LambdaAnswer, Outside, RealOutside
@@ -34,5 +34,6 @@ __all__ = [
     "Split",
     "Table",
     "Unavailable",
+    "compile_kept_place",
     "compile_places",
 ]

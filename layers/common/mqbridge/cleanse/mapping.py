@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 from mqbridge import json_text
 from mqbridge.events import TaskEvent
-from mqbridge.extract import MISSING, Form, PlacePath, Unextractable, put
+from mqbridge.extract import MISSING, Form, InvalidPath, PlacePath, Unextractable, compile_place, put
 
 from .changes import changed, kind_of, placed
 from .operators import InvalidOperator, Rejected
 
-__all__ = ["BODY", "Map"]
+__all__ = ["Map", "compile_kept_place"]
 
 BODY = ("data", "body")
 _GONE: Any = object()  # stands where something is removed, so that the indexes beside it stay what they are meanwhile
@@ -19,12 +19,24 @@ _GONE: Any = object()  # stands where something is removed, so that the indexes 
 Kept = dict[str | int, "Kept"]  # what is kept, part by part; {} is everything below
 
 
+def compile_kept_place(text: str) -> PlacePath:
+    """Return a place that Keep may name.
+
+    Raises:
+        InvalidPath: it is no path to one place below $.data.body.
+    """
+    place = compile_place(text)
+    if place.parts[:2] != BODY or len(place.parts) == 2:
+        raise InvalidPath("a place below $.data.body", repr(text))
+    return place
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
     """Keep, then drop, then rename, then set.
 
-    `keep` leaves of the body only what it names; () leaves all. Renaming happens at once, so that two places can change over. Forms
-    see the event as it came, so that they can use what is dropped; one without a result sets nothing.
+    `keep` leaves of the body only what it names, places below $.data.body; () leaves all. Renaming happens at once, so that two places
+    can change over. Forms see the event as it came, so that they can use what is dropped; one without a result sets nothing.
     """
 
     keep: tuple[PlacePath, ...] = ()
@@ -36,9 +48,6 @@ class Map:
     def __post_init__(self) -> None:
         if not (self.keep or self.drop or self.rename or self.set):
             raise InvalidOperator((), "one of Keep, Drop, Rename and Set", "none of them")
-        for at, place in enumerate(self.keep):
-            if place.parts[:2] != BODY or len(place.parts) == 2:
-                raise InvalidOperator(("Keep", at), "a place below $.data.body", repr(place.text))
         targets: dict[tuple[str | int, ...], PlacePath] = {}
         for source, target in self.rename:
             if target.parts in targets:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ __all__ = ["DynamoDBTable", "FileTable", "InlineTable", "Table"]
 Row = Mapping[str, Any]
 # Rows that are remembered of one DynamoDB table, those that are not there among them.
 MAX_ROWS = 10_000
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 
 
 class Table(Protocol):
@@ -87,8 +89,8 @@ class DynamoDBTable:
         self._items = Remembered[str, Row](asked, outside.now_s, ttl_s, max_entries=MAX_ROWS)
 
     def row(self, key: str) -> Row | None:
-        if self._is_number and not _is_number(key):
-            return None
+        if self._is_number and not _NUMBER.fullmatch(key):
+            return None  # DynamoDB would refuse it
         return self._items.get(key)
 
 
@@ -167,13 +169,6 @@ def _number(text: str) -> int | float:
         return int(text)
     except ValueError:
         return float(text)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) - float(text) == 0  # neither infinite nor no number
-    except ValueError:
-        return False
 
 
 def _base64(content: bytes) -> str:

@@ -77,7 +77,9 @@ class _Compiler:
         )
 
     def _map(self, declared: Map) -> Operator | None:
-        keep = tuple(self._place(("Keep", at), each) for at, each in enumerate(declared.keep))
+        keep = tuple(
+            self._path(("Keep", at), each, cleanse.compile_kept_place) for at, each in enumerate(declared.keep)
+        )
         drop = tuple(self._place(("Drop", at), each) for at, each in enumerate(declared.drop))
         rename = tuple(
             (self._place(("Rename", source), source), self._place(("Rename", source), target))
