@@ -44,9 +44,7 @@ def open_native(cluster: RocketMQ) -> AnyProducer:
     try:
         library = load_library()
     except NativeClientMissing as error:
-        pytest.skip(
-            str(error)
-        )  # nothing that can be installed from here has librocketmq; the error names what is missing
+        pytest.skip(str(error))  # for this machine no registry has librocketmq; the error names what is missing
     return NativeProducer(library, Client([cluster.name_server]), [cluster.name_server])
 
 
