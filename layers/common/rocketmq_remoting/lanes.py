@@ -40,52 +40,57 @@ _WORTH_ANOTHER_ROUTE = (ConnectFailed, OutcomeUnknown, ProtocolError, TopicNotFo
 
 @dataclass(slots=True)
 class Batch:
-    """Messages that travel together, and their places in what the caller gave."""
+    """Messages that travel together, and their places in what the caller gave. The broker counts them as `stored_bytes`, or less."""
 
     places: list[int] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    stored_bytes: int = 0
 
 
 @dataclass(slots=True)
 class Lane:
     """Messages for one `queue`, in order; or, without one, messages of a topic for whichever queue is next.
 
-    `complete` holds the batches that nothing more will be added to; `is_busy` says that one before them is under way.
+    `is_busy` says that one of its batches is under way and the next have to wait for it.
     """
 
     route: TopicRoute
     queue: MessageQueue | None
     max_messages: int
-    complete: deque[Batch] = field(default_factory=deque)
     is_busy: bool = False
     failed_keys: set[str] = field(default_factory=set)
+    _complete: deque[Batch] = field(default_factory=deque)  # nothing more will be added to these
     _open: Batch = field(default_factory=Batch)
-    _open_bytes: int = 0
 
-    def add(self, place: int, message: Message, message_bytes: int, *, goes_alone: bool) -> None:
-        """Add a message, whose body and properties are `message_bytes` long, to the last batch or to a new one."""
-        message_bytes += _STORED_OVERHEAD_BYTES
-        if goes_alone or self._open_bytes + message_bytes > MAX_BATCH_BYTES:
-            self.cut()
+    def add(self, place: int, message: Message, content_bytes: int, goes_alone: bool) -> bool:
+        """Add a message, whose body and properties are `content_bytes` long; return whether that completed a batch."""
+        stored_bytes = content_bytes + _STORED_OVERHEAD_BYTES
         batch = self._open
+        has_completed = goes_alone or batch.stored_bytes + stored_bytes > MAX_BATCH_BYTES
+        if has_completed:
+            self.cut()
+            batch = self._open
         batch.places.append(place)
         batch.messages.append(message)
-        self._open_bytes += message_bytes
+        batch.stored_bytes += stored_bytes
         if goes_alone or len(batch.places) >= self.max_messages:
             self.cut()
+            return True
+        return has_completed
 
     def cut(self) -> None:
         """Complete the batch that is being filled."""
         if self._open.places:
-            self.complete.append(self._open)
-            self._open, self._open_bytes = Batch(), 0
+            self._complete.append(self._open)
+            self._open = Batch()
 
-    def next_batch(self) -> tuple[Batch, Batch]:
-        """Take the next complete batch: what of it may be sent, and what would overtake a message of its key that failed."""
-        batch = self.complete.popleft()
-        held_back = Batch()
+    def next_batch(self) -> tuple[Batch, Batch] | None:
+        """Take the next complete batch, if there is one: what of it may be sent, and what would overtake a message that failed."""
+        if not self._complete:
+            return None
+        batch, held_back = self._complete.popleft(), Batch()
         if self.failed_keys:
-            whole, batch = batch, Batch()
+            whole, batch = batch, Batch(stored_bytes=batch.stored_bytes)
             for place, message in zip(whole.places, whole.messages, strict=True):
                 part = held_back if message.sharding_key in self.failed_keys else batch
                 part.places.append(place)

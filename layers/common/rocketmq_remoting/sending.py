@@ -24,7 +24,7 @@ __all__ = ["Round", "SendOutcome", "Sender"]
 # A broker refuses requests that it had to leave waiting for 200 ms (waitTimeMillsInSendQueue); so much it stores in less.
 MAX_BYTES_UNDER_WAY = 8 * 1024 * 1024
 # So many bytes of messages are worth the system calls that send them and look for answers.
-SERVE_EVERY_BYTES = 32 * 1024
+SERVE_AT_BYTES = 64 * 1024
 
 
 class SendOutcome(NamedTuple):
@@ -100,6 +100,7 @@ class Round:
         self._lanes: dict[tuple[str, str], Lane] = {}  # by topic and sharding key
         self._lanes_by_queue: dict[MessageQueue, Lane] = {}
         self._brokers: dict[str, _Broker] = {}  # by address
+        self._ready_bytes = 0  # since the connections were served
 
     def send(self, messages: Iterable[tuple[int, Message]]) -> None:
         """Send `messages`, given with their places and in order, and wait until all are answered, or the deadline."""
@@ -113,7 +114,6 @@ class Round:
 
     def _send_while_checking(self, messages: Iterable[tuple[int, Message]]) -> None:
         lanes, outcomes, to_go_alone = self._lanes, self._outcomes, self._to_go_alone
-        unserved_bytes = 0
         for place, message in messages:
             if place == len(outcomes):
                 outcomes.append(_UNTRIED)
@@ -125,15 +125,13 @@ class Round:
             lane = lanes.get((message.topic, message.sharding_key)) or self._open_lane(place, message)
             if lane is None:
                 continue
-            message_bytes = len(message.body) + len(properties)
-            lane.add(place, message, message_bytes, goes_alone=message.delay_level > 0 or place in to_go_alone)
-            if lane.complete:
+            goes_alone = message.delay_level > 0 or place in to_go_alone
+            if lane.add(place, message, len(message.body) + len(properties), goes_alone):
                 self._make_ready(lane)
-            unserved_bytes += message_bytes
-            if unserved_bytes > SERVE_EVERY_BYTES:
-                unserved_bytes = 0
-                self._all_settled()
-                serve(self._connections(), 0.0)
+                if self._ready_bytes > SERVE_AT_BYTES:
+                    self._ready_bytes = 0
+                    self._all_settled()
+                    serve(self._connections(), 0.0)
 
     # From a message to a batch that is ready.
 
@@ -168,13 +166,14 @@ class Round:
 
     def _make_ready(self, lane: Lane) -> None:
         """Give the lane's complete batches to their brokers, as far as they need not wait for one another."""
-        while lane.complete and not lane.is_busy:
-            batch, held_back = lane.next_batch()
+        while not lane.is_busy and (taken := lane.next_batch()):
+            batch, held_back = taken
             if held_back.places:
                 self._fail(held_back, HeldBack("an earlier message with the same sharding key was not stored"))
             if batch.places:
                 queue = lane.queue or self._sender.rotation.next_queue(lane.route)
                 lane.is_busy = lane.queue is not None
+                self._ready_bytes += batch.stored_bytes
                 self._broker(lane.route.addresses[queue.broker_name]).ready.append(_Parcel(batch, lane, queue))
 
     def _broker(self, address: str) -> _Broker:
