@@ -4,9 +4,11 @@ Exit codes: 0 fine, 1 findings, 2 could not run (bad usage, unreadable file), 13
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mqbridge_cli.dlq import arguments as dlq_arguments
 
@@ -42,21 +44,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from mqbridge_cli.dlq import command as dlq
 
             return dlq.run(options)
-        if options.workers > 1:
-            from mqbridge_cli.runner import supervisor
+        if options.command == "task":
+            from mqbridge_cli import task
 
-            share = ["--share", options.share] if options.share else []
-            return supervisor.run(
-                ["--rules", options.rules, "--listen", "127.0.0.1:0", *share], options.listen, options.workers
-            )
-        from mqbridge_cli.runner import command
-
-        return command.run(options.rules, options.listen, share=options.share or "", part=options.part)
+            return task.run(options.task_command, getattr(options, "name", None), options.runner, options.format)
+        return _run(options)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough
         sys.stderr.close()
         return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from mqbridge_cli.runner.holds import default_directory
+    from mqbridge_cli.runner.settings import RunSettings
+
+    settings = RunSettings(
+        rules_path=options.rules,
+        listen=options.listen,
+        state_directory=Path(options.state_dir) if options.state_dir else default_directory(os.environ, Path.home()),
+        share=options.share or "",
+        part=options.part,
+        accepted_path=options.accepted,
+    )
+    if options.workers > 1:
+        from mqbridge_cli.runner import supervisor
+
+        return supervisor.run(settings, options.workers)
+    from mqbridge_cli.runner import command
+
+    return command.run(settings)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -137,7 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="feed the handlers from the real brokers until stopped",
-        description="Run every enabled rule: read from its source, call its handler, acknowledge what was delivered.",
+        description="Run every enabled rule and task: read from its source, call its handler, acknowledge what was delivered. "
+        "A changed rules file is put in force within two seconds, or refused.",
         epilog="SIGTERM or Ctrl-C drains and stops.  example: mqbridge run --rules config/rules.yaml",
     )
     run.add_argument("--rules", required=True, metavar="RULES", help="a .yaml, .json or .toml file")
@@ -145,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         "--listen",
         default="127.0.0.1:8686",
         metavar="HOST:PORT",
-        help="where /livez, /readyz and /metrics are served (default 127.0.0.1:8686; port 0 chooses one)",
+        help="where /livez, /readyz, /metrics and /tasks are served (default 127.0.0.1:8686; port 0 chooses one)",
     )
     run.add_argument(
         "--share",
@@ -161,8 +180,42 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="deal the rules out to N processes, 1 to 64, to use as many cores (default 1)",
     )
-    run.add_argument("--part", type=_part, help=argparse.SUPPRESS)  # how the workers are told their part
+    run.add_argument(
+        "--state-dir",
+        metavar="DIR",
+        help="where it is kept which tasks are paused or blocked (default $XDG_STATE_HOME/mqbridge or ~/.local/state/mqbridge)",
+    )
+    # How the workers are told their part, and what the supervisor has accepted of the rules.
+    run.add_argument("--part", type=_part, help=argparse.SUPPRESS)
+    run.add_argument("--accepted", help=argparse.SUPPRESS)
+    _add_task(commands)
     return parser
+
+
+def _add_task(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    task = commands.add_parser(
+        "task",
+        help="look at the tasks of a runner, pause and resume them",
+        description="Ask a runner what its message outflow tasks do, or have one pause or resume.",
+        epilog="exit codes: 0 done, 1 no such task, or refused, 2 no runner there.  example: mqbridge task list",
+    )
+    verbs = task.add_subparsers(dest="task_command", required=True, metavar="COMMAND")
+    for verb, what in (
+        ("list", "show all tasks: status, counters, lag"),
+        ("show", "show all about one task"),
+        ("pause", "have a task finish what it has read and stop; the MQTT broker keeps what comes"),
+        ("resume", "have a task run again that was paused, or that stopped at a record"),
+    ):
+        of_verb = verbs.add_parser(verb, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        if verb != "list":
+            of_verb.add_argument("name", metavar="NAME", help="the task's EventStreamingName")
+        of_verb.add_argument(
+            "--runner",
+            default="127.0.0.1:8686",
+            metavar="HOST:PORT",
+            help="where the runner listens (default 127.0.0.1:8686); pause and resume are taken from its own machine only",
+        )
+        of_verb.add_argument("--format", choices=["text", "json"], default="text", help="text (default) or json")
 
 
 def _part(text: str) -> tuple[int, int]:

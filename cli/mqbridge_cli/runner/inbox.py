@@ -22,6 +22,7 @@ class Inbox:
         self._credit = credit
         self._lanes = Lanes()
         self._unsettled = 0
+        self._received = 0
         self._first_arrival: float | None = None
         self._lock = threading.Lock()  # while the worker is busy, the keeper may bring records
 
@@ -30,11 +31,23 @@ class Inbox:
         """Records received and not settled."""
         return self._unsettled
 
+    @property
+    def received(self) -> int:
+        """Records that ever came."""
+        return self._received
+
+    def oldest(self) -> float | None:
+        """Return when the record arrived that has waited here for longest; None if none waits."""
+        with self._lock:
+            return self._lanes.oldest()
+
     def put(self, item: Item, now: float) -> None:
         """Take a record from the source."""
         with self._lock:
+            item.arrived = now
             self._lanes.add(item)
             self._unsettled += 1
+            self._received += 1
             if self._first_arrival is None:
                 self._first_arrival = now
 
@@ -43,13 +56,16 @@ class Inbox:
         with self._lock:
             return max(0.0, self._closes_at(now) - now)
 
-    def next_batch(self, now: float, *, at_once: bool = False) -> list[Item]:
-        """Return a batch if its window is closed, or `at_once` whatever may be sent; else nothing."""
+    def next_batch(self, now: float, *, at_once: bool = False, limit: int | None = None) -> list[Item]:
+        """Return a batch if its window is closed, or `at_once` whatever may be sent; else nothing. `limit` is what a throttle allows."""
         with self._lock:
             if not at_once and self._closes_at(now) > now:
                 return []
-            taken = self._lanes.take(now, self._window.count)
-            self._first_arrival = now if self._lanes.fresh_count else None
+            count = self._window.count if limit is None else min(limit, self._window.count)
+            taken = self._lanes.take(now, count)
+            # What a throttle left of a closed window has waited long enough: it goes as soon as it may.
+            reopened = float("-inf") if count < self._window.count else now
+            self._first_arrival = reopened if self._lanes.fresh_count else None
             return taken
 
     def settled(self, count: int) -> None:

@@ -12,12 +12,16 @@ __all__ = ["Item", "Lanes"]
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """One record on its way: the event as the handler gets it, the lane it keeps to, and what its source knows it by."""
+    """One record on its way: the event as the handler gets it, the lane it keeps to, and what its source knows it by.
+
+    `arrived` is when it was put into the inbox, on the inbox's clock.
+    """
 
     event: dict[str, Any]
     lane: str
     token: Any
     attempt: int = 1
+    arrived: float = 0.0
 
 
 @dataclass(slots=True)
@@ -49,6 +53,13 @@ class Lanes:
     def next_due(self) -> float | None:
         """Return when the first waiting lane may go on."""
         return min((held.until for held in self._held.values()), default=None)
+
+    def oldest(self) -> float | None:
+        """Return when the record that has been here for longest arrived: each lane has its first in front."""
+        fronts = [held.items[0] for held in self._held.values() if held.items]
+        if self._fresh:
+            fronts.append(self._fresh[0])
+        return min((item.arrived for item in fronts), default=None)
 
     def take(self, now: float, limit: int) -> list[Item]:
         """Remove and return up to `limit` records that may be sent now, each lane's in order."""

@@ -2,55 +2,81 @@
 
 import threading
 import time
+from typing import Any
 
 from functions.inbound.app import handler as inbound_handler
 from functions.outbound.app import handler as outbound_handler
+from functions.outflow.app import handler as outflow_handler
 from mqbridge.delivery import OpenSinks
 from mqbridge.handler import Bridge
-from mqbridge.rules import BatchWindow, InboundRule, OutboundRule, Rules
+from mqbridge.rules import BatchWindow, EventStreaming, InboundRule, OutboundRule, Rules, rule_name
+from mqbridge.secrets import UnresolvedSecret
 from mqbridge.telemetry import Counters
+from mqbridge_cli.runner.blocking import OnBlock, stops_at_reject
+from mqbridge_cli.runner.changes import RunnableRule, flow_of
 from mqbridge_cli.runner.inbox import Inbox
+from mqbridge_cli.runner.lane_order import TaskBridge
+from mqbridge_cli.runner.lanes import Item
 from mqbridge_cli.runner.mqtt_source import MqttSource
 from mqbridge_cli.runner.rocketmq_source import RocketMQSource
 from mqbridge_cli.runner.source import Source
 from mqbridge_cli.runner.state import RuleState, State
-from mqbridge_cli.runner.topics import wait_until_topic_exists
+from mqbridge_cli.runner.throttle import Throttle
+from mqbridge_cli.runner.topics import LOOK_AGAIN_S, static_topics, wait_until_topics_exist
 from mqbridge_cli.runner.worker import Worker
 
-__all__ = ["RuleRunner"]
+__all__ = ["DRAIN_TIMEOUT_S", "RuleRunner"]
 
 # Unsettled records per rule: enough that a slow answer of the sink does not idle the source, few enough to fit in memory.
 MIN_CREDIT = 1_000
 DRAIN_TIMEOUT_S = 20.0
 
+_HANDLERS = {"outbound": outbound_handler, "inbound": inbound_handler, "outflow": outflow_handler}
+
 
 class RuleRunner:
-    """Run one data rule from `start` to `stop`; with `share`, this runner's part of it beside others'."""
+    """Run one rule from `start` to `finish`; with `share`, this runner's part of it beside others'.
 
-    def __init__(self, rule: OutboundRule | InboundRule, rules: Rules, counters: Counters, share: str = "") -> None:
-        self.flow = "outbound" if isinstance(rule, OutboundRule) else "inbound"
-        self.state = RuleState(rule.rule_id)
-        window = rule.run_options.batch_window or BatchWindow()
+    `on_block` is called, in the worker's thread, when a task comes to a record that it is to stop at; then it has stopped.
+    """
+
+    def __init__(
+        self,
+        rule: RunnableRule,
+        rules: Rules,
+        counters: Counters,
+        state: RuleState,
+        *,
+        share: str = "",
+        on_block: OnBlock = lambda _record, _reason, _detail: None,
+    ) -> None:
+        options = rule.run_options
+        window = options.batch_window or BatchWindow()
         credit = max(MIN_CREDIT, window.count)
         self._rule = rule
         self._rules = rules
+        self._state = state
+        self._on_block = on_block
         self._sinks = OpenSinks(rules)
         self._stopping = threading.Event()
         self.inbox = Inbox(window, credit)
         self._source = self._make_source(credit, counters, share)
-        handler = outbound_handler if isinstance(rule, OutboundRule) else inbound_handler
-        bridge = Bridge(rules, self._sinks, counters)
-        self.worker = Worker(rule.rule_id, self._source, self.inbox, handler, bridge, self._prepare)
-
-    @property
-    def rule_id(self) -> str:
-        """The rule's id."""
-        return self._rule.rule_id
-
-    @property
-    def endpoint(self) -> str:
-        """The id of the instance that the rule reads from."""
-        return str(self._rule.source.instance_id)
+        stops = stops_at_reject(rule)
+        bridge: Bridge = (
+            TaskBridge(rules, self._sinks, counters, stops_at_reject=stops)
+            if isinstance(rule, EventStreaming)
+            else Bridge(rules, self._sinks, counters)
+        )
+        self.worker = Worker(
+            rule_name(rule),
+            self._source,
+            self.inbox,
+            _HANDLERS[flow_of(rule)],
+            bridge,
+            self._prepare,
+            throttle=Throttle(options.throttling, time.monotonic()) if options.throttling is not None else None,
+            stop_at=self._stop_at if stops else None,
+        )
 
     def start(self) -> None:
         """Begin, in the worker's thread: other rules do not wait for this one's brokers."""
@@ -59,43 +85,66 @@ class RuleRunner:
     def stop_reading(self) -> None:
         """Begin to stop: take nothing new, and finish what is here."""
         self._stopping.set()
-        self.state.change(State.DRAINING)
         self._source.stop_reading()
         self.worker.drain()
 
     def finish(self, deadline: float) -> None:
-        """Wait for what is under way until `deadline` (time.monotonic), acknowledge it, and disconnect."""
+        """Wait for what is under way until `deadline` (time.monotonic), acknowledge it, and disconnect; the MQTT session stays."""
         self.worker.join(max(0.0, deadline - time.monotonic()))
+        self._close()
+
+    def _stop_at(self, item: Item, failure: dict[str, Any]) -> None:
+        if self._stopping.is_set():
+            return  # the broker sends the record again, and what runs then decides
+        self._on_block(str(item.event["id"]), failure["reason"], failure["detail"])
+        self._source.stop_reading()
+        self._close()
+
+    def _close(self) -> None:
         self._source.close()
         self._sinks.close()
-        self.state.change(State.STOPPED)
 
     def _prepare(self) -> bool:
-        if isinstance(self._rule, OutboundRule):
-            # Subscribing first would make a session that gathers messages for a topic which may be a typing error.
-            destination = self._rule.destination
-            instance = self._rules.rocketmq[str(destination.instance_id)]
-            wait_until_topic_exists(instance, destination.topic, self.state, self._stopping)
+        """Subscribing first would make a session that gathers messages for a topic which may be a typing error."""
+        instance_id, topics = _needed_topics(self._rule)
+        while topics and not self._stopping.is_set():
+            try:
+                wait_until_topics_exist(self._rules.rocketmq[instance_id], topics, self._state, self._stopping)
+                break
+            except (UnresolvedSecret, OSError) as error:
+                self._state.change(State.STARTING_FAILED, f"{instance_id}: {error}")
+                self._stopping.wait(LOOK_AGAIN_S)
         return not self._stopping.is_set()
 
     def _make_source(self, credit: int, counters: Counters, share: str) -> Source:
         rule = self._rule
-        if isinstance(rule, OutboundRule):
-            return MqttSource(
-                instance=self._rules.mqtt[str(rule.source.instance_id)],
-                topic=rule.source.topic,
-                rule=rule.rule_id,
-                flow="outbound",
+        if isinstance(rule, InboundRule):
+            return RocketMQSource(
+                instance=self._rules.rocketmq[str(rule.source.instance_id)],
+                rule=rule,
                 inbox=self.inbox,
                 credit=credit,
-                state=self.state,
-                counters=counters,
-                share=share,
+                state=self._state,
             )
-        return RocketMQSource(
-            instance=self._rules.rocketmq[str(rule.source.instance_id)],
-            rule=rule,
+        source = rule.source.mqtt if isinstance(rule, EventStreaming) else rule.source
+        return MqttSource(
+            instance=self._rules.mqtt[str(source.instance_id)],
+            topic=source.topic,
+            rule=rule_name(rule),
+            flow=flow_of(rule),
             inbox=self.inbox,
             credit=credit,
-            state=self.state,
+            state=self._state,
+            counters=counters,
+            share=share,
         )
+
+
+def _needed_topics(rule: RunnableRule) -> tuple[str, tuple[str, ...]]:
+    """Return the RocketMQ instance that a rule sends to, and the topics that must be there before it starts."""
+    if isinstance(rule, OutboundRule):
+        return str(rule.destination.instance_id), (rule.destination.topic,)
+    if isinstance(rule, EventStreaming):
+        sink = rule.sink.rocketmq.instance_id
+        return str(sink.value if sink is not None else ""), static_topics(rule)
+    return "", ()

@@ -16,6 +16,8 @@ class State(Enum):
     RUNNING = "RUNNING"
     RECONNECTING = "RECONNECTING"
     TAKEN_OVER = "TAKEN_OVER"  # another client uses our client id; this one stays away
+    BLOCKED = "BLOCKED"  # a task that came to a record that it can neither deliver nor put aside
+    PAUSED = "PAUSED"  # a task that was told to
     DRAINING = "DRAINING"
     STOPPED = "STOPPED"
 
@@ -56,7 +58,7 @@ class RuleState:
             self._snapshot = Snapshot(state, now, detail, last_ok)
             if state is State.RUNNING and before.state is State.RECONNECTING:
                 self.reconnects += 1
-        is_bad = state in (State.RECONNECTING, State.STARTING_FAILED, State.TAKEN_OVER)
+        is_bad = state in (State.RECONNECTING, State.STARTING_FAILED, State.TAKEN_OVER, State.BLOCKED)
         say = logger().warning if is_bad else logger().info
         say(
             "rule state changed",
