@@ -12,6 +12,7 @@ import pytest
 from mqbridge.rules import InvalidRules, format_path, load
 from tests.unit.mqbridge.support import DATA, ROOT, document
 from tests.unit.mqbridge.test_cleanse import faults_of
+from tests.unit.mqbridge.test_schema import accepts, data_of
 
 MASK = {"Regex": "(a)", "Replacement": "x"}
 INLINE: dict[str, Any] = {"Inline": {}}
@@ -91,6 +92,16 @@ def test_a_fault_of_a_transform_has_its_code_path_and_words(row: tuple[Any, str,
     assert len(operators) == (1 if code == "MB216" else 0)
 
 
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: json.dumps(row[0])[:80])
+def test_the_schema_refuses_what_cannot_be_read_and_leaves_the_rest_to_compiling(
+    row: tuple[Any, str, str, str, str],
+) -> None:
+    declared, code, *_ = row
+    whole = data_of(ROOT / "examples" / "transforms" / "split.yaml")
+    whole["EventStreamings"][0]["Transforms"] = [declared]
+    assert accepts(whole) is (code == "MB216")
+
+
 def test_all_faults_are_told_at_once_each_with_its_place(tmp_path: Path) -> None:
     transforms = """
       - Mask: {Path: "$.a.*", Regex: "(", Replacement: $1}
@@ -150,6 +161,15 @@ def test_a_document_with_any_operator_loads() -> None:
         "Function",
         "Function",
     ]
+
+
+def test_an_operator_whose_name_is_not_known_is_told_once() -> None:
+    task = json.loads((DATA / "create-event-streaming.json").read_text())
+    del task["Source"]["SourceMQTTParameters"]["InstanceId"], task["Sink"]["SinkRocketMQParameters"]["InstanceId"]
+    with pytest.raises(InvalidRules) as raised:
+        load(document(EventStreamings=[{**task, "Transforms": [{"Splitt": {}}]}]))
+    (fault,) = raised.value.faults
+    assert (fault.code, fault.help) == ("MB101", "did you mean Split?")
 
 
 def loaded_after(statement: str) -> set[str]:
