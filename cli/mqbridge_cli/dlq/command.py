@@ -245,7 +245,8 @@ class _Run:
     def _note(self, letter: StoredLetter, planned: list[Planned], result: Result) -> None:
         self._counts[result.outcome] += 1
         self.is_all_well = self.is_all_well and result.outcome in ("delivered", "send")
-        self.failures_in_a_row = self.failures_in_a_row + 1 if result.outcome == "failed" else 0
+        if result.outcome != "skipped":  # which says nothing of any broker
+            self.failures_in_a_row = self.failures_in_a_row + 1 if result.outcome == "failed" else 0
         lines = [render_plan(0, each) for each in planned]
         messages = [message for line in lines for message in line["messages"]]
         if self._is_json:

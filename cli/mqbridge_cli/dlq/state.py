@@ -33,19 +33,9 @@ class Redriven:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: set[tuple[str, str, str]] = set()
         self._log: TextIO | None = None
         self._lock: TextIO | None = None
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            lines = []
-        for line in lines:
-            try:
-                entry = json.loads(line)
-                self._known.add((entry["queue"], entry["place"], entry["id"]))
-            except (ValueError, TypeError, KeyError):
-                continue  # cut short by a crash: that letter may be sent twice, and none is lost
+        self._known = self._read()
 
     def has(self, queue: str, place: str, id: str) -> bool:
         """Tell whether the letter was redriven."""
@@ -65,6 +55,7 @@ class Redriven:
         except BlockingIOError:
             self.close()
             raise StateInUse(f"{self._path}: another redrive is using it") from None
+        self._known = self._read()  # another redrive may have ended since
         self._log = self._path.open("a", encoding="utf-8")
         if self._log.tell() and not self._ends_its_line():
             self._log.write("\n")
@@ -104,6 +95,20 @@ class Redriven:
             if file is not None:
                 file.close()
         self._log = self._lock = None
+
+    def _read(self) -> set[tuple[str, str, str]]:
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return set()
+        known = set()
+        for line in lines:
+            try:
+                entry = json.loads(line)
+                known.add((entry["queue"], entry["place"], entry["id"]))
+            except (ValueError, TypeError, KeyError):
+                continue  # cut short by a crash: that letter may be sent twice, and none is lost
+        return known
 
     def _ends_its_line(self) -> bool:
         with self._path.open("rb") as file:

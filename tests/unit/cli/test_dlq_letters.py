@@ -153,7 +153,12 @@ def test_one_redrive_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(StateInUse):
         second.open()
     first.close()
+    first.open()
+    first.add(QUEUE, "b/0/1", "a")
+    first.close()
+    assert not second.has(QUEUE, "b/0/1", "a")
     second.open()
+    assert second.has(QUEUE, "b/0/1", "a"), "what another run did meanwhile"
     second.close()
 
 
