@@ -65,22 +65,24 @@ def field_of(asked: Asked, everybody: int) -> Field:
     if texts.search is not None and texts.search.conditions >= WORTH_LEARNING:
         searches[str] = _learning(texts.search.find, answers, everybody)
 
+    answer_to, answer_to_type = answers.get, others.get
+
     def of_list(values: list[Any], wanted: int) -> int:
-        found = None
+        found, is_empty = 0, True
         for each in values:
             kind = type(each)
             if kind is dict:
                 continue
             if kind is bool:
-                one = bools[each]
+                found |= bools[each]
             elif kind not in SCALARS:
                 return of_nested_list(values, wanted)
-            elif (known := answers.get(each)) is not None or (known := others.get(kind)) is not None:
-                one = known
+            elif (one := answer_to(each)) is not None or (one := answer_to_type(kind)) is not None:
+                found |= one
             else:
-                one = searches[kind](each, wanted)
-            found = one if found is None else found | one
-        return absent if found is None else found
+                found |= searches[kind](each, wanted)
+            is_empty = False
+        return absent if is_empty else found
 
     def of_nested_list(values: list[Any], wanted: int) -> int:
         found = [of_list([each], wanted) if type(each) in SCALARS else answer(each) for each in scalars(values)]

@@ -85,11 +85,12 @@ def _walk(node: _Node, everybody: int, *, is_root: bool = False) -> Walk:
         if own:
             bits |= own
         get, has_dots = event.get, None
+        value: Any
         for concerned, step in steps:
             if not bits & concerned:
                 continue
             name, absent, rare, of_object, bools, answer_to, answer_to_type, searches = step
-            if (value := get(name, MISSING)) is MISSING:
+            if (value := get(name)) is None and name not in event:
                 if has_dots is None:
                     has_dots = _has_dots(event)
                 if not has_dots or (value := value_of(event, name)) is MISSING:

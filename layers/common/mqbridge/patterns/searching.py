@@ -172,6 +172,9 @@ def _at_edge(
     tables = [(edge(length), dict(table)) for length, table in by_length.items() if len(table) > 2]
     few = [pair for table in by_length.values() if len(table) <= 2 for pair in table.items()]
     any_of_few = tuple(text for text, _ in few)
+    if not tables and len(few) == 1:
+        ((only, only_bits),) = few
+        return lambda value: only_bits if is_at_edge(value, only) else 0
 
     def find(value: str) -> int:
         found = 0
