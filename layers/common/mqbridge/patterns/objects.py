@@ -150,10 +150,13 @@ def _branch(name: str, of_object: Walk, everybody: int) -> _Step:
     def of_other(value: Any, bits: int) -> int:
         if not isinstance(value, list):
             return of_object(value, bits) if isinstance(value, Mapping) else bits & absent
-        found = 0
-        for each in objects_of(value):  # what is asked must hold within one of them
+        found, is_empty = 0, True
+        for each in value:  # what is asked must hold within one of them
+            if type(each) is not dict:
+                return reduce(or_, (of_object(each, bits) for each in objects_of(value)))
+            is_empty = False
             found |= of_object(each, bits)
-        return found
+        return bits & absent if is_empty else found
 
     return name, absent, of_other, of_object, None, _nothing.get, _nothing.get, {}
 
