@@ -67,8 +67,9 @@ def test_a_place_is_found_where_its_parts_lead(root: Any, parts: list[str | int]
     """The direct look-up, the standard's library and a walk by hand agree, whatever the names are."""
     text = "$" + "".join(f"[{part}]" if isinstance(part, int) else f"[{json.dumps(part)}]" for part in parts)
     expected: Any = root
+    part: Any
     for part in parts:
-        kind = list if isinstance(part, int) else dict
+        kind: Any = list if isinstance(part, int) else dict
         try:
             expected = expected[part] if type(expected) is kind else MISSING
         except (KeyError, IndexError):

@@ -87,6 +87,8 @@ TABLE: list[Row] = [
     ("a group that the instance does not list", "GroupId: GID_other}", "GroupId: GID_unlisted}", "MB208", "StatusRules[1].Source.GroupId", "GroupId: GID_unlisted", ("GID_sensor, GID_other",)),
     ("a consumer group that the instance does not list", "GroupId: GID_two}", "GroupId: GID_unlisted}", "MB208", "InboundRules[1].Source.GroupId", "GroupId: GID_unlisted", ("GID_mqbridge_commands, GID_two",)),
     ("a dead-letter topic that the instance does not list", "topic/mqbridge_dlq", "topic/unlisted", "MB208", "Defaults.RunOptions.DeadLetterQueue.Arn", "Arn:", ()),
+    ("a routed topic that the instance does not list", "Transforms: []", "Transforms: [{Route: {rules: [{regex: a, targetTopics: [alarms, unlisted]}]}}]", "MB208", "EventStreamings[0].Transforms[0].Route.rules[0].targetTopics[1]", "unlisted]", ()),
+    ("a default topic that the instance does not list", "Transforms: []", "Transforms: [{Route: {defaultTopic: unlisted, rules: []}}]", "MB208", "EventStreamings[0].Transforms[0].Route.defaultTopic", "defaultTopic", ()),
     ("a task's topic that the instance does not list", "Value: alarms", "Value: unlisted", "MB208", "EventStreamings[0].Sink.SinkRocketMQParameters.Topic.Value", "Value: unlisted", ()),
     ("which of two instances is not said", "  RocketMQ:\n", '    - {InstanceId: mqtt-2, Endpoint: "mqtt://h"}\n  RocketMQ:\n', "MB209", "OutboundRules[0].Source.InstanceId", "Source: {Topic: devices}", ("mqtt-local, mqtt-2", "got nothing")),
     ("a parent topic of two letters", "Topics: [devices,", "Topics: [ab, devices,", "", "", "", ()),

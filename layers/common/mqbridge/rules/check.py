@@ -289,6 +289,8 @@ class _Checker:
             yield from self._reference(sink_path, "RocketMQ", instance_id)
             if sink.topic.form == "CONSTANT" and sink.topic.value is not None:
                 yield from self._listed_topic((*sink_path, "Topic", "Value"), instance_id, sink.topic.value)
+            for place, topic in _routed_topics(task):
+                yield from self._listed_topic((*path, "Transforms", *place), instance_id, topic)
 
     # Run options.
 
@@ -311,6 +313,18 @@ class _Checker:
             expected = f"an instance of Instances.RocketMQ ({', '.join(known) or 'there is none'})"
             yield Fault(code="MB211", path=path, expected=expected, got=repr(instance_id))
         yield from self._listed_topic(path, instance_id, topic)
+
+
+def _routed_topics(task: EventStreaming) -> Iterator[tuple[Path, str]]:
+    """Yield the topics that a task's Route operators name, each with its place within Transforms."""
+    for at, transform in enumerate(task.transforms):
+        route = transform.route
+        if route is not None:
+            if route.default_topic is not None:
+                yield (at, "Route", "defaultTopic"), route.default_topic
+            for number, rule in enumerate(route.rules):
+                for index, topic in enumerate(rule.target_topics):
+                    yield (at, "Route", "rules", number, "targetTopics", index), topic
 
 
 def _sides(rule: DataRule) -> tuple[Any, Any]:
