@@ -1,5 +1,6 @@
 """One worker process of a supervisor: started, started again when it ends, asked over HTTP, stopped."""
 
+import http.client
 import subprocess
 import sys
 import threading
@@ -74,7 +75,7 @@ class Child:
                 return int(answer.status), str(answer.read().decode())
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             return 0, ""
 
     def _forward(self, process: "subprocess.Popen[str]") -> None:

@@ -45,9 +45,7 @@ class RuleLife:
         for word in sorted(set(OUTCOME_WORDS.values())):
             counters.add("mqbridge_records_total", 0, flow=self.flow, rule=self.name, outcome=word)
         counters.add("mqbridge_unknown_outcome_total", 0, rule=self.name)
-        if self.is_held:
-            self._show_hold()
-        else:
+        if not self.is_held:
             self._runner = self._new_runner()
 
     # What it is.
