@@ -28,7 +28,6 @@ def new_client(
     client_id: str,
     *,
     is_clean: bool,
-    manual_ack: bool = False,
 ) -> DrivenClient:
     """Return a client that is ready to connect. Under MQTT 5 `is_clean` is Clean Start, given again to connect().
 
@@ -42,7 +41,6 @@ def new_client(
         client_id=client_id,
         clean_session=None if is_five else is_clean,
         protocol=MQTTProtocolVersion.MQTTv5 if is_five else MQTTProtocolVersion.MQTTv311,
-        manual_ack=manual_ack,
         reconnect_on_failure=False,
     )
     if instance.auth == "ApsaraSignature":

@@ -140,7 +140,7 @@ class MqttInstance:
         "SubscribeQoS",
         Whole("1 or 2", 1, 2),
         default=1,
-        doc="2 avoids duplicates between broker and runner, but a crash loses what was acknowledged and not yet sent on.",
+        doc="2 avoids duplicates between broker and runner, for two packets more a message; a crash loses none either way.",
     )
 
     @property
