@@ -29,9 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return dry_run.run(options.flow, options.rules, options.events or ["-"])
         if options.command == "match":
-            from mqbridge_cli import match
-
-            return match.run(options.pattern, options.event, explains=options.explain)
+            return _match(options)
         if options.command == "test":
             from mqbridge_cli import rule_tests
 
@@ -54,6 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         sys.stderr.close()
         return 0
+
+
+def _match(options: argparse.Namespace) -> int:
+    if options.pattern is not None:
+        if options.expect is not None or options.format != "text":
+            print("mqbridge match: --expect and --format go with --rules only", file=sys.stderr)
+            return 2
+        from mqbridge_cli import match
+
+        return match.run(options.pattern, options.event, explains=options.explain)
+    from mqbridge_cli import match_rules
+
+    return match_rules.run(
+        options.rules, options.event, explains=options.explain, expected=options.expect, output=options.format
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -117,14 +130,28 @@ def _parser() -> argparse.ArgumentParser:
 
     match = commands.add_parser(
         "match",
-        help="tell whether an event matches a pattern",
-        description="Match an event against an event pattern, by the matcher that delivery uses, and print true or false.",
-        epilog="exit codes: 0 match, 1 no match, 2 invalid pattern or event.  "
-        "example: mqbridge match --pattern pattern.json --event event.json",
+        help="tell which rules want an event, or whether it matches a pattern",
+        description="Tell for each rule of a document, by the code that delivers, whether it wants an event: matched, not matched, "
+        "or cannot tell, and why. Or match an event against one event pattern and print true or false.",
+        epilog="exit codes: 0 a rule matched, or exactly those expected, or the pattern; 1 not so; 2 invalid rules, pattern or event.  "
+        "example: mqbridge match --rules config/rules.yaml --event event.json --expect telemetry",
     )
-    match.add_argument("--pattern", required=True, metavar="FILE", help="an event pattern, as JSON")
-    match.add_argument("--event", required=True, metavar="FILE", help="an event, as JSON")
-    match.add_argument("--explain", action="store_true", help="print what each leaf of the pattern asked and saw")
+    matched_with = match.add_mutually_exclusive_group(required=True)
+    matched_with.add_argument("--rules", metavar="RULES", help="a .yaml, .json or .toml file")
+    matched_with.add_argument("--pattern", metavar="FILE", help="an event pattern, as JSON")
+    match.add_argument(
+        "--event",
+        required=True,
+        metavar="FILE",
+        help="with --rules whatever dry-run takes, or one message of it; with --pattern the event, as JSON",
+    )
+    match.add_argument("--explain", action="store_true", help="print what each leaf of a pattern asked and saw")
+    match.add_argument(
+        "--expect", metavar="NAMES", help="with --rules: the rules that should match, with commas between them"
+    )
+    match.add_argument(
+        "--format", choices=["text", "json"], default="text", help="with --rules: text (default) or json"
+    )
 
     test = commands.add_parser(
         "test",

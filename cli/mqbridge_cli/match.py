@@ -1,4 +1,4 @@
-"""mqbridge match: does an event match a pattern? By the matcher that delivery uses."""
+"""mqbridge match --pattern: does an event match a pattern? By the matcher that delivery uses."""
 
 import json
 import sys
@@ -31,7 +31,5 @@ def run(pattern_path: str, event_path: str, *, explains: bool = False) -> int:
     print(json.dumps(is_match))
     if explains:
         for verdict in patterns.explain(pattern, event):
-            print(f"  {'yes' if verdict.holds else 'no '} {verdict.path}: asked {verdict.asked}, saw {verdict.seen}")
-            if verdict.near:
-                print(f"      near miss: {verdict.near}")
+            print(*(f"  {line}" for line in verdict.lines()), sep="\n")
     return 0 if is_match else 1

@@ -28,6 +28,12 @@ class Verdict:
     holds: bool
     near: str
 
+    def lines(self) -> Iterator[str]:
+        """Yield this for people: what was asked and seen, and below it what it nearly was."""
+        yield f"{'yes' if self.holds else 'no '} {self.path}: asked {self.asked}, saw {self.seen}"
+        if self.near:
+            yield f"    near miss: {self.near}"
+
 
 def explain(pattern: Pattern, event: Mapping[str, Any]) -> list[Verdict]:
     """Return a verdict for each leaf of the pattern, in its order; of an array, for the element that fits best."""
