@@ -5,10 +5,13 @@ this one never does. A page whose name was made to lead to 127.0.0.1 (DNS rebind
 """
 
 import ipaddress
+import re
 
 __all__ = ["CONTROL_HEADER", "CONTROL_VALUE", "refusal"]
 
 CONTROL_HEADER, CONTROL_VALUE = "Mqbridge-Control", "task"
+
+_HOST = re.compile(r"(\[(?P<bracketed>[^\]]+)\]|(?P<plain>[^:\[\]]+))(:[0-9]+)?")
 
 
 def refusal(*, peer: str, host: str | None, control: str | None) -> str | None:
@@ -29,7 +32,8 @@ def refusal(*, peer: str, host: str | None, control: str | None) -> str | None:
 
 
 def _is_local_name(host: str) -> bool:
-    name = host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+    found = _HOST.fullmatch(host)
+    name = (found["bracketed"] or found["plain"]) if found else ""
     return name.lower() == "localhost" or _is_loopback(name)
 
 

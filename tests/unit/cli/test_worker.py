@@ -9,7 +9,8 @@ from mqbridge.rules import BatchWindow, load
 from mqbridge.testing import Captured
 from mqbridge_cli.runner.inbox import Inbox
 from mqbridge_cli.runner.lanes import Item
-from mqbridge_cli.runner.worker import Worker
+from mqbridge_cli.runner.throttle import Throttle
+from mqbridge_cli.runner.worker import Clock, Worker
 
 RULES = load({"Instances": {}})
 
@@ -141,3 +142,75 @@ def test_rule_that_is_not_to_run_reads_nothing() -> None:
     )
     worker.start()
     assert worker.join(5)
+
+
+# A worker that is to stop at a record which can never be delivered.
+
+
+def test_a_record_that_cannot_be_delivered_ends_a_worker_that_is_to_stop_at_it() -> None:
+    """What was delivered beside it is settled first; nothing of it, nor of what comes behind, is."""
+    source = _Source(keeps_refused=True)
+    rejected = {"itemIdentifier": "1", "reason": "poison", "detail": "why"}
+    held_back = {"itemIdentifier": "2", "reason": "held_back", "retryAfter": 0.0}
+    stopped: list[tuple[Item, dict[str, Any], list[int]]] = []
+    inbox = Inbox(BatchWindow(count=4), credit=100)
+    worker = Worker(
+        "r",
+        source,
+        inbox,
+        lambda _event, _context: {"batchItemFailures": [rejected, held_back]},
+        Bridge(RULES, Captured()),
+        stop_at=lambda item, failure: stopped.append((item, failure, list(source.settled))),
+    )
+    for number in range(6):
+        inbox.put(Item(event={"id": str(number)}, lane="a", token=number), now=0.0)
+    worker.start()
+    assert worker.join(5)
+    assert [(item.token, failure, settled) for item, failure, settled in stopped] == [(1, rejected, [0, 3])]
+    assert (source.settled, source.refused, inbox.unsettled) == ([0, 3], [], 4)
+
+
+def test_what_was_held_back_was_not_tried() -> None:
+    source = _Source(keeps_refused=True)
+    failures = [
+        {"itemIdentifier": "0", "reason": "broker_busy", "detail": "", "retryAfter": 0.0},
+        {"itemIdentifier": "1", "reason": "held_back", "detail": "", "retryAfter": 0.0},
+    ]
+    _, _, calls = _run(source, [{"batchItemFailures": failures}, {"batchItemFailures": []}], count=2)
+    assert {each["id"]: each["mqbridgeattempt"] for each in calls[1]} == {"0": 2, "1": 1}
+
+
+def test_a_throttled_worker_s_batches_are_no_larger_than_what_may_go() -> None:
+    """Draining, it sends on what it may and leaves the rest to the source."""
+    source = _Source(keeps_refused=True)
+    inbox = Inbox(BatchWindow(count=100), credit=100)
+    sizes: list[int] = []
+
+    def handler(event: Any, context: Any) -> Any:
+        del context
+        sizes.append(len(event))
+        return {"batchItemFailures": []}
+
+    clock = Clock(monotonic=lambda: 0.0, unix=lambda: 0.0)
+    worker = Worker("r", source, inbox, handler, Bridge(RULES, Captured()), throttle=Throttle(20, 0.0), clock=clock)
+    for number in range(50):
+        inbox.put(Item(event={"id": str(number)}, lane=str(number), token=number), now=0.0)
+    worker.drain()
+    worker.start()
+    assert worker.join(5)
+    assert (sizes, inbox.unsettled) == ([20], 30)
+
+
+def test_the_age_is_that_of_the_oldest_record_that_is_here() -> None:
+    inbox = Inbox(BatchWindow(count=10, seconds=15), credit=100)
+    clock = Clock(monotonic=lambda: 10.0, unix=lambda: 0.0)
+    worker = Worker(
+        "r", _Source(keeps_refused=True), inbox, lambda _e, _c: None, Bridge(RULES, Captured()), clock=clock
+    )
+    assert worker.oldest_age_s() is None
+    for number in range(3):
+        inbox.put(Item(event={"id": str(number)}, lane="a", token=number), now=4.0 + number)
+    assert worker.oldest_age_s() == 6.0
+    first, *_ = inbox.next_batch(20.0)
+    inbox.hold([(first, 60.0)], now=20.0)
+    assert worker.oldest_age_s() == 6.0
