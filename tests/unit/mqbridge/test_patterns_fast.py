@@ -279,13 +279,25 @@ def test_values_of_types_that_json_lacks_are_there_and_nothing_else() -> None:
         assert together.matching({"a": value}) == [1, 2]
 
 
-def test_more_texts_than_are_kept_have_the_same_answers() -> None:
-    documents = [{"a": [{"prefix": str(digit)}]} for digit in range(10)]
-    together = patterns.compile_set(map(patterns.compile, documents))
+@pytest.mark.parametrize("digits", [1, 10])
+def test_more_texts_than_are_kept_have_the_same_answers(digits: int) -> None:
+    together = patterns.compile_set(patterns.compile({"a": [{"prefix": str(digit)}]}) for digit in range(digits))
     for _ in range(2):
         for number in range(fields.MOST_LEARNED + 500):
-            assert together.matching({"a": str(number)}) == [int(str(number)[0])]
-    assert together.matching({"a": "7" * (fields.LONGEST_LEARNED + 1)}) == [7]
+            first = int(str(number)[0])
+            assert together.matching({"a": str(number)}) == ([first] if first < digits else [])
+    assert together.matching({"a": "0" * (fields.LONGEST_LEARNED + 1)}) == [0]
+
+
+def test_what_is_kept_of_texts_is_bounded() -> None:
+    """Else whoever may publish could fill the memory."""
+    asked = [(1, patterns.compile({"a": [{"prefix": "x"}]}).tree.fields["a"].conditions)]  # type: ignore[union-attr]  # a leaf
+    field = fields.field_of(asked, 1)
+    for number in range(2 * fields.LEARNED_PER_CONDITION):
+        field.searches[str](f"x{number}", 1)
+        field.searches[str]("x" * (fields.LONGEST_LEARNED + 1 + number % 2), 1)
+    assert len(field.answers) <= fields.LEARNED_PER_CONDITION + 10
+    assert max(len(text) for text in field.answers if isinstance(text, str)) <= fields.LONGEST_LEARNED
 
 
 # ---- bounds

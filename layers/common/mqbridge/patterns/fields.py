@@ -17,11 +17,12 @@ __all__ = ["SCALARS", "Field", "field_of", "scalars"]
 
 SCALARS = frozenset({str, int, float, bool, type(None)})
 
-# Devices send the same texts again and again (topics, states, versions), so what it took several steps to find is kept: this many texts
-# of this length for each field, 200 KB at most. Then the field is one of those that hold ever new texts, and keeping more gains nothing.
-MOST_LEARNED = 1_000
+# Devices send the same texts again and again (topics, states, versions), so what was found by a search is kept: for each field as many
+# texts as its search is worth, 240 bytes each, which is 1 MB at most. A field that has shown more of them will show others, and keeping
+# those would gain nothing.
+LEARNED_PER_CONDITION = 500
+MOST_LEARNED = 4_000
 LONGEST_LEARNED = 64
-WORTH_LEARNING = 4  # conditions: to try fewer takes as long as to look a text up
 
 
 class _Kind(NamedTuple):
@@ -62,8 +63,8 @@ def field_of(asked: Asked, everybody: int) -> Field:
     searches = {each: kind.search.find for each, kind in kinds if kind.search is not None}
     absent, bools = answer(MISSING), {True: answer(True), False: answer(False)}
     answers = {**texts.named, **numbers.named, None: answer(None)}
-    if texts.search is not None and texts.search.conditions >= WORTH_LEARNING:
-        searches[str] = _learning(texts.search.find, answers, everybody)
+    if texts.search is not None:
+        searches[str] = _learning(texts.search, answers, searches, everybody)
 
     answer_to, answer_to_type = answers.get, others.get
 
@@ -100,13 +101,17 @@ def field_of(asked: Asked, everybody: int) -> Field:
     return Field(concerned, absent, rare, bools, answers, others, searches)
 
 
-def _learning(search: Answer, answers: dict[Any, int], everybody: int) -> Answer:
-    most = len(answers) + MOST_LEARNED
+def _learning(search: Search, answers: dict[Any, int], searches: dict[type, Answer], everybody: int) -> Answer:
+    """Return a search that puts what it finds among the answers, and leaves its place to the plain one when there are enough."""
+    find = search.find
+    most = len(answers) + min(LEARNED_PER_CONDITION * search.conditions, MOST_LEARNED)
 
     def learn(value: str, wanted: int) -> int:
-        if len(answers) >= most or len(value) > LONGEST_LEARNED:
-            return search(value, wanted)
-        found = answers[value] = search(value, everybody)
+        if len(value) > LONGEST_LEARNED:
+            return find(value, wanted)
+        if len(answers) >= most:
+            searches[str] = find
+        found = answers[value] = find(value, everybody)
         return found
 
     return learn
