@@ -1,30 +1,82 @@
-"""What every trigger reads an invocation into, and the errors of reading."""
+"""What every trigger reads an invocation into, and the errors of reading and of answering."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
 from typing import Any, Protocol
 
 from mqbridge.messages import Record
 from mqbridge.outcomes import Settled
 
-__all__ = ["Batch", "Trigger", "UnreadableEvent", "UnreadableRecord"]
+__all__ = ["Batch", "Invocation", "Trigger", "Undelivered", "UnreadableEvent", "UnreadableRecord"]
 
 
 class UnreadableEvent(Exception):
-    """The invocation's event is none that a trigger sends. Raised, so that the platform keeps it: never a silent success."""
+    """The invocation's event is none that a trigger sends. Raised, so that the platform keeps it: never a silent success.
+
+    `answer` is what the sender wants to hear instead, where it knows answers rather than errors (HTTP); None where it does not.
+    """
+
+    def __init__(self, message: str, answer: Any = None) -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class UnreadableRecord(Exception):
     """One element of a batch cannot be read; the message says what was expected and what came."""
 
 
+class Undelivered(Exception):
+    """Something of the invocation was neither delivered nor dead-lettered, and its platform understands nothing but an error."""
+
+
+class Invocation:
+    """An event as the platform handed it over.
+
+    Args:
+        event: parsed.
+        raw: the bytes that it was parsed from, where it came as such: only Function Compute hands over bytes.
+        request_id: the platform's id of the invocation, the same on its own retries; "" if unknown.
+    """
+
+    def __init__(self, event: Any, *, raw: bytes | None = None, request_id: str = "") -> None:
+        self.event = event
+        self.raw = raw
+        self._request_id = request_id
+
+    def id_of(self, place: int = 0) -> str:
+        """Return the id of the record at `place`, where it has none of its own: the same when the platform tries again."""
+        return f"{self._request_id}/{place}" if self._request_id else self.digest_id_of(place)
+
+    def digest_id_of(self, place: int) -> str:
+        """Return an id that follows from what the whole event holds, for platforms that try again under another request id."""
+        return f"{self._digest}/{place}"
+
+    @cached_property
+    def _digest(self) -> str:
+        if self.raw is not None:
+            return sha256(self.raw).hexdigest()
+        try:
+            return sha256(json.dumps(self.event, sort_keys=True).encode()).hexdigest()
+        except (TypeError, ValueError, RecursionError):  # nested too deeply to be written again
+            return os.urandom(32).hex()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The records of one invocation. With `only_rule`, they are meant for that rule alone."""
+    """The records of one invocation. With `only_rule`, they are meant for that rule alone.
+
+    `groups`, where the source keeps order, says for each record which group it is of: of one group, none may be carried out after an
+    earlier one has failed. "" is of no group.
+    """
 
     trigger: "Trigger"
     records: tuple[Record, ...]
     only_rule: str | None = None
+    groups: tuple[str, ...] = field(default=())
 
 
 class Trigger(Protocol):
@@ -33,13 +85,25 @@ class Trigger(Protocol):
     name: str
 
     def matches(self, event: Any) -> bool:
-        """Tell whether this is the trigger's envelope; looks at no record."""
+        """Tell whether this is the trigger's envelope; the first of the list that says so has it."""
         ...
 
-    def read(self, event: Any) -> Batch:
-        """Return the records; one that cannot be read carries a Reject instead of a message."""
+    def read(self, invocation: Invocation) -> Batch:
+        """Return the records; one that cannot be read carries a Reject instead of a message.
+
+        Raises:
+            UnreadableEvent: the envelope is the trigger's, and cannot be read.
+        """
         ...
 
-    def respond(self, settled: Sequence[tuple[Record, Settled]]) -> Mapping[str, Any]:
-        """Return what the platform understands."""
+    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Any:
+        """Return what the platform understands.
+
+        Args:
+            settled: what became of each record.
+            deadline: time.monotonic seconds at which the platform ends the invocation; None if it does not say.
+
+        Raises:
+            Undelivered: the platform understands nothing but an error.
+        """
         ...

@@ -9,10 +9,10 @@ from typing import Any
 
 from mqbridge.messages import ATTEMPT, FIRST_ATTEMPT, Record
 from mqbridge.outcomes import Failed, Reject, Settled
-from mqbridge.triggers.batch import Batch, UnreadableEvent, UnreadableRecord
-from mqbridge.triggers.shapes import read_message
+from mqbridge.triggers.batch import Batch, Invocation, UnreadableEvent
+from mqbridge.triggers.records import record_of
 
-__all__ = ["CloudEventsBatch"]
+__all__ = ["CloudEventsBatch", "only_rule_of"]
 
 
 class CloudEventsBatch:
@@ -24,21 +24,18 @@ class CloudEventsBatch:
         """Tell whether this is an array of CloudEvents."""
         return isinstance(event, list) and all(isinstance(each, Mapping) and "specversion" in each for each in event)
 
-    def read(self, event: Any) -> Batch:
+    def read(self, invocation: Invocation) -> Batch:
         """Return one record per CloudEvent; its id is the event's.
 
         Raises:
-            UnreadableEvent: the events are meant for different rules.
+            UnreadableEvent: the events are meant for different rules, or one has no id.
         """
-        only = event[0].get("mqbridgerule") if event else None
-        if only is not None and not isinstance(only, str):
-            raise UnreadableEvent("mqbridgerule: expected the name of a rule")
-        if any(each.get("mqbridgerule") != only for each in event):
-            raise UnreadableEvent("mqbridgerule: expected one rule for the whole batch, got several")
-        return Batch(trigger=self, records=tuple(_record(each) for each in event), only_rule=only)
+        events = invocation.event
+        return Batch(trigger=self, records=tuple(map(_record, events)), only_rule=only_rule_of(events))
 
-    def respond(self, settled: Sequence[tuple[Record, Settled]]) -> Mapping[str, Any]:
+    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Mapping[str, Any]:
         """Return the ids of what failed, in the form of a partial batch response, with what a retry needs to know."""
+        del deadline  # nothing is asked of anybody
         return {
             "batchItemFailures": [
                 _failure(record, outcome) for record, outcome in settled if isinstance(outcome, Failed | Reject)
@@ -53,20 +50,29 @@ def _failure(record: Record, outcome: Failed | Reject) -> dict[str, Any]:
     return failure
 
 
+def only_rule_of(events: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the one rule that all CloudEvents are meant for, None for all rules.
+
+    Raises:
+        UnreadableEvent: they are meant for different rules.
+    """
+    only = events[0].get("mqbridgerule") if events else None
+    if only is not None and not isinstance(only, str):
+        raise UnreadableEvent("mqbridgerule: expected the name of a rule")
+    if any(each.get("mqbridgerule") != only for each in events):
+        raise UnreadableEvent("mqbridgerule: expected one rule for the whole batch, got several")
+    return only
+
+
 def _record(event: Mapping[str, Any]) -> Record:
     event_id = event.get("id")
     if not isinstance(event_id, str) or not event_id:
         raise UnreadableEvent("id: expected the CloudEvent's id, got nothing")
-    try:
-        message: Any = read_message(event, id=event_id, time_ms=0)
-    except UnreadableRecord as error:
-        message = Reject("unreadable_record", str(error))
-    return Record(
+    return record_of(
+        event,
         id=event_id,
         attempt=_whole(event.get(ATTEMPT), 1),
         first_attempt_ms=_whole(event.get(FIRST_ATTEMPT), 0),
-        message=message,
-        event=event,
     )
 
 

@@ -4,8 +4,6 @@ Alibaba's event streams and Function Compute triggers send `props` + `body` for 
 sends the same with what those lose (DESIGN section 3).
 """
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -14,6 +12,7 @@ from typing import Any
 
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.triggers.batch import UnreadableRecord
+from mqbridge.triggers.fields import from_base64, keys_of, kind_of, pairs, text, whole, whole_or
 
 __all__ = ["read_message"]
 
@@ -32,7 +31,7 @@ def read_message(element: Any, *, id: str, time_ms: int) -> MqttMessage | Rocket
         UnreadableRecord: says what was expected and what came.
     """
     if not isinstance(element, Mapping):
-        raise UnreadableRecord(f"expected {_EXPECTED}, got {_kind(element)}")
+        raise UnreadableRecord(f"expected {_EXPECTED}, got {kind_of(element)}")
     if "specversion" in element:
         return _cloud_event(element, id, time_ms)
     if "payload_b64" in element:
@@ -43,40 +42,40 @@ def read_message(element: Any, *, id: str, time_ms: int) -> MqttMessage | Rocket
 def _cloud_event(event: Mapping[str, Any], fallback_id: str, fallback_time_ms: int) -> MqttMessage | RocketMQMessage:
     data = event.get("data")
     if not isinstance(data, Mapping):
-        raise UnreadableRecord(f"data: expected an object, got {_kind(data)}")
+        raise UnreadableRecord(f"data: expected an object, got {kind_of(data)}")
     time_text = event.get("time")
     time_ms = _time_ms(time_text) if time_text is not None else fallback_time_ms
-    return _data(data, _text(event, "subject"), _text(event, "id") or fallback_id, time_ms)
+    return _data(data, text(event, "subject"), text(event, "id") or fallback_id, time_ms)
 
 
 def _data(data: Mapping[str, Any], subject: str, source_id: str, time_ms: int) -> MqttMessage | RocketMQMessage:
     if "body" not in data:
-        raise UnreadableRecord(f"expected {_EXPECTED}, got an object with the keys {_keys(data)}")
+        raise UnreadableRecord(f"expected {_EXPECTED}, got an object with the keys {keys_of(data)}")
     if "topic" in data:
         return _rocketmq(data, source_id, time_ms)
     if "props" in data or subject:
         return _mqtt(data, subject, source_id, time_ms)
-    raise UnreadableRecord(f"expected {_EXPECTED}, got an object with the keys {_keys(data)}")
+    raise UnreadableRecord(f"expected {_EXPECTED}, got an object with the keys {keys_of(data)}")
 
 
 def _mqtt(data: Mapping[str, Any], subject: str, source_id: str, time_ms: int) -> MqttMessage:
     props = data.get("props") or {}
     if not isinstance(props, Mapping):
-        raise UnreadableRecord(f"props: expected an object, got {_kind(props)}")
-    topic = _text(props, "firstTopic") + _text(props, "secondTopic") if "firstTopic" in props else subject
+        raise UnreadableRecord(f"props: expected an object, got {kind_of(props)}")
+    topic = text(props, "firstTopic") + text(props, "secondTopic") if "firstTopic" in props else subject
     return MqttMessage(
-        instance_id=_text(props, "instanceId"),
+        instance_id=text(props, "instanceId"),
         topic=_required_topic(topic, "props.firstTopic"),
         payload=_body(data),
-        qos=_whole_or(1, props, "qos", 2),
+        qos=whole_or(1, props, "qos", 2),
         retain=props.get("retain") is True,
         message_id=source_id,
         time_ms=time_ms,
-        client_id=_text(props, "clientId"),
-        protocol_version=_whole_or(0, props, "protocolVersion", 255),
-        user_properties=_pairs(props, "userProperties"),
-        message_expiry_interval=_whole(props, "messageExpiryInterval", 0xFFFFFFFF),
-        content_type=_text(props, "contentType"),
+        client_id=text(props, "clientId"),
+        protocol_version=whole_or(0, props, "protocolVersion", 255),
+        user_properties=pairs(props, "userProperties"),
+        message_expiry_interval=whole(props, "messageExpiryInterval", 0xFFFFFFFF),
+        content_type=text(props, "contentType"),
     )
 
 
@@ -86,12 +85,12 @@ def _rocketmq(data: Mapping[str, Any], source_id: str, time_ms: int) -> RocketMQ
     if not isinstance(system, Mapping) or not isinstance(user, Mapping):
         raise UnreadableRecord("systemProperties, userProperties: expected objects of text")
     return RocketMQMessage(
-        instance_id=_text(data, "instanceId"),
-        topic=_required_topic(_text(data, "topic"), "topic"),
+        instance_id=text(data, "instanceId"),
+        topic=_required_topic(text(data, "topic"), "topic"),
         body=_body(data),
-        message_id=_text(system, "UNIQ_KEY") or _text(data, "msgId") or source_id,
-        tags=_text(system, "TAGS"),
-        keys=_text(system, "KEYS"),
+        message_id=text(system, "UNIQ_KEY") or text(data, "msgId") or source_id,
+        tags=text(system, "TAGS"),
+        keys=text(system, "KEYS"),
         # JSON numbers and booleans are what people write by hand; RocketMQ knows text only.
         properties={
             str(name): value if isinstance(value, str) else _plain(name, value) for name, value in user.items()
@@ -102,27 +101,27 @@ def _rocketmq(data: Mapping[str, Any], source_id: str, time_ms: int) -> RocketMQ
 
 def _iot_columns(columns: Mapping[str, Any], fallback_id: str, fallback_time_ms: int) -> MqttMessage:
     payload = columns["payload_b64"]
-    client_id = _text(columns, "client_id")
+    client_id = text(columns, "client_id")
     origin = columns.get("origin")
     origins = [origin] if isinstance(origin, str) else origin if isinstance(origin, list) else []
     marks = tuple(("mqbridge-origin", mark) for mark in origins if isinstance(mark, str))
     return MqttMessage(
-        instance_id=_text(columns, "instance_id"),
-        topic=_required_topic(_text(columns, "topic"), "topic"),
-        payload=_from_base64(payload, "payload_b64"),
-        qos=_whole_or(1, columns, "qos", 2),
-        message_id=_text(columns, "trace_id") or fallback_id,
-        time_ms=_whole_or(fallback_time_ms, columns, "ts_ms", 1 << 53),
+        instance_id=text(columns, "instance_id"),
+        topic=_required_topic(text(columns, "topic"), "topic"),
+        payload=from_base64(payload, "payload_b64"),
+        qos=whole_or(1, columns, "qos", 2),
+        message_id=text(columns, "trace_id") or fallback_id,
+        time_ms=whole_or(fallback_time_ms, columns, "ts_ms", 1 << 53),
         client_id="" if client_id == _NO_CLIENT else client_id,
-        user_properties=_pairs(columns, "user_properties") + marks,
-        content_type=_text(columns, "content_type"),
+        user_properties=pairs(columns, "user_properties") + marks,
+        content_type=text(columns, "content_type"),
     )
 
 
 def _body(data: Mapping[str, Any]) -> bytes:
     body, encoding = data["body"], data.get("bodyEncoding", "utf-8")
     if encoding == "base64":
-        return _from_base64(body, "body")
+        return from_base64(body, "body")
     if encoding != "utf-8":
         raise UnreadableRecord(f"bodyEncoding: expected utf-8 or base64, got {str(encoding)[:50]!r}")
     try:
@@ -135,83 +134,28 @@ def _body(data: Mapping[str, Any]) -> bytes:
         raise UnreadableRecord("body: expected Unicode text, got a lone surrogate") from error
 
 
-def _from_base64(text: Any, name: str) -> bytes:
-    if not isinstance(text, str):
-        raise UnreadableRecord(f"{name}: expected Base64 text, got {_kind(text)}")
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise UnreadableRecord(f"{name}: expected Base64 text ({error})") from error
-
-
 def _required_topic(topic: str, name: str) -> str:
     if not topic:
         raise UnreadableRecord(f"{name}: expected a topic, got nothing")
     return topic
 
 
-def _text(source: Mapping[str, Any], key: str) -> str:
-    value = source.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise UnreadableRecord(f"{key}: expected text, got {_kind(value)}")
-    return value
-
-
-def _whole_or(default: int, source: Mapping[str, Any], key: str, maximum: int) -> int:
-    value = _whole(source, key, maximum)
-    return default if value is None else value
-
-
-def _whole(source: Mapping[str, Any], key: str, maximum: int) -> int | None:
-    value = source.get(key)
-    if value is None:
-        return None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 17:
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= maximum:
-        raise UnreadableRecord(f"{key}: expected a whole number from 0 to {maximum}, got {str(value)[:50]!r}")
-    return value
-
-
-def _pairs(source: Mapping[str, Any], key: str) -> tuple[tuple[str, str], ...]:
-    value = source.get(key)
-    if not value:
-        return ()
-    try:
-        pairs = tuple((pair["key"], pair["value"]) for pair in value)
-    except (TypeError, KeyError):
-        pairs = ((None, None),)
-    if not all(isinstance(name, str) and isinstance(text, str) for name, text in pairs):
-        raise UnreadableRecord(f'{key}: expected an array of {{"key": text, "value": text}}, got {_kind(value)}')
-    return pairs
-
-
 def _plain(name: Any, value: Any) -> str:
     if isinstance(value, bool | int | float):
         return json.dumps(value)
-    raise UnreadableRecord(f"userProperties[{str(name)[:50]!r}]: expected text, got {_kind(value)}")
+    raise UnreadableRecord(f"userProperties[{str(name)[:50]!r}]: expected text, got {kind_of(value)}")
 
 
-def _time_ms(text: Any) -> int:
-    if not isinstance(text, str):
-        raise UnreadableRecord(f"time: expected an RFC 3339 time, got {_kind(text)}")
-    return _parsed_time_ms(text)
+def _time_ms(value: Any) -> int:
+    if not isinstance(value, str):
+        raise UnreadableRecord(f"time: expected an RFC 3339 time, got {kind_of(value)}")
+    return _parsed_time_ms(value)
 
 
 @lru_cache(maxsize=16)  # many records of a batch have the same time
-def _parsed_time_ms(text: str) -> int:
+def _parsed_time_ms(value: str) -> int:
     try:
-        time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(value)
         return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
     except (ValueError, OverflowError) as error:
-        raise UnreadableRecord(f"time: expected an RFC 3339 time, got {text[:50]!r}") from error
-
-
-def _keys(data: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(str(key)[:50] for key in list(data)[:10])) or "(none)"
-
-
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else f"{'an' if type(value).__name__[0] in 'aio' else 'a'} {type(value).__name__}"
+        raise UnreadableRecord(f"time: expected an RFC 3339 time, got {value[:50]!r}") from error

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mqbridge.messages import Record
@@ -28,9 +29,11 @@ MAX_HIDDEN_S = 43_200
 # Since then, where the record cannot tell: a function runs for 15 minutes at most, and a batch waits for 5 at most before it does.
 MAX_HELD_S = 1_200
 MAX_BATCH_ENTRIES = 10
-# All of it happens after the 10 s that a handler has for sending: one call takes 2 s at most, and none begins later than 1 s after the
-# first. So a function needs a timeout of 15 s or more. There is no second attempt.
+# All of it happens after the 10 s that a handler has for sending. Connecting and answering take a call 1 s each at most, so that none
+# begins in the last 2 s before the platform ends the invocation; where it does not say when, none later than 1 s after the first.
+# So a function needs a timeout of 15 s or more. There is no second attempt.
 TIMEOUT_S = 1.0
+CALL_S = 2 * TIMEOUT_S
 BUDGET_S = 1.0
 
 _QUEUE = re.compile(r"arn:aws[a-z-]*:sqs:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):(?P<name>[a-zA-Z0-9_.-]+)")
@@ -50,10 +53,14 @@ class Hidden:
 Hide = Callable[[str, Sequence[Hidden]], None]
 
 
-def hide_failed(settled: Sequence[tuple[Record, Settled]]) -> None:
-    """Have every record that is to be tried again hidden for its delay; what was given up stays as it is."""
+def hide_failed(settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> None:
+    """Have every record that is to be tried again hidden for its delay; what was given up stays as it is.
+
+    `deadline` is when the platform ends the invocation, in time.monotonic seconds; None if it does not say.
+    """
+    hide = _in_place.get() or partial(hide_on_aws, deadline=deadline)
     for queue_arn, messages in _to_hide(settled, time.time()).items():
-        _in_place.get()(queue_arn, messages)
+        hide(queue_arn, messages)
 
 
 @contextmanager
@@ -92,8 +99,8 @@ _clients: dict[str, Any] = {}
 _lock = threading.Lock()  # boto3 makes clients without one
 
 
-def hide_on_aws(queue_arn: str, messages: Sequence[Hidden]) -> None:
-    """Hide messages of an SQS queue; what cannot be hidden is logged, and harmless."""
+def hide_on_aws(queue_arn: str, messages: Sequence[Hidden], deadline: float | None = None) -> None:
+    """Hide messages of an SQS queue before the deadline; what cannot be hidden is logged, and harmless."""
     queue = _QUEUE.fullmatch(queue_arn)
     if queue is None:
         _warn(queue_arn, len(messages), "expected the ARN of an SQS queue")
@@ -101,9 +108,9 @@ def hide_on_aws(queue_arn: str, messages: Sequence[Hidden]) -> None:
     done = 0
     try:
         client = _client(queue["region"])
-        began = time.monotonic()
+        last_begin = time.monotonic() + BUDGET_S if deadline is None else deadline - CALL_S
         for done in range(0, len(messages), MAX_BATCH_ENTRIES):
-            if time.monotonic() - began > BUDGET_S:
+            if time.monotonic() > last_begin:
                 _warn(queue_arn, len(messages) - done, "no time left")
                 return
             url = f"{client.meta.endpoint_url.rstrip('/')}/{queue['account']}/{queue['name']}"
@@ -154,4 +161,4 @@ def _warn(queue_arn: str, count: int, why: str) -> None:
     )
 
 
-_in_place: ContextVar[Hide] = ContextVar("mqbridge-visibility", default=hide_on_aws)
+_in_place: ContextVar[Hide | None] = ContextVar("mqbridge-visibility", default=None)

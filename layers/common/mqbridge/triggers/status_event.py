@@ -1,0 +1,45 @@
+"""One event of a broker about a client, or an array of them, as it stands: what AWS IoT invokes a function with for a rule on life cycle
+events. The invocation is asynchronous: an error is the only answer that the platform understands, and it tries the whole again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mqbridge.messages import Record
+from mqbridge.outcomes import Failed, Reject, Settled
+from mqbridge.triggers.batch import Batch, Invocation, Undelivered
+from mqbridge.triggers.records import record_of
+from mqbridge.triggers.status_shapes import is_status
+
+__all__ = ["StatusEvent"]
+
+
+class StatusEvent:
+    """{"clientId", "eventType", ...} of AWS IoT or ApsaraMQ, {"event": "client.connected", "clientid", ...} of EMQX, or several."""
+
+    name = "status_event"
+
+    def matches(self, event: Any) -> bool:
+        """Tell whether this is such an event."""
+        return all(map(is_status, event)) if isinstance(event, list) else is_status(event)
+
+    def read(self, invocation: Invocation) -> Batch:
+        """Return one record per event; its id follows from what the invocation holds."""
+        events = invocation.event if isinstance(invocation.event, list) else [invocation.event]
+        records = tuple(record_of(each, id=invocation.digest_id_of(at)) for at, each in enumerate(events))
+        return Batch(trigger=self, records=records)
+
+    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Any:
+        """Return nothing that anybody reads.
+
+        Raises:
+            Undelivered: something is left to the platform.
+        """
+        del deadline  # nothing is asked of anybody
+        left = [(record, outcome) for record, outcome in settled if isinstance(outcome, Failed | Reject)]
+        if left:
+            record, outcome = left[0]
+            raise Undelivered(
+                f"{len(left)} of {len(settled)} events were not delivered; {record.id}: {outcome.reason}: {outcome.detail}"
+            )
+        return None
