@@ -11,7 +11,7 @@ from mqbridge import patterns, triggers
 from mqbridge.events import task_event
 from mqbridge.flows import inbound, outbound, outflow
 from mqbridge.mapping import parent_of
-from mqbridge.messages import MqttMessage, Record, RocketMQMessage
+from mqbridge.messages import ClientStatus, MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Drop, Failed, Plan, Planned, Reject, Send
 from mqbridge.rules import InboundRule, InvalidRules, OutboundRule, Rules, RulesError, Task, load, rule_name
 from mqbridge_cli.validate import print_faults
@@ -101,17 +101,17 @@ class _Candidate:
     task: Task | None = None
 
 
-def _candidates(rules: Rules, message: MqttMessage | RocketMQMessage | None) -> Iterator[_Candidate]:
+def _candidates(rules: Rules, kind: type | None) -> Iterator[_Candidate]:
     """Yield the rules that are for messages of this kind; all if it is not known."""
-    of_mqtt: list[OutboundRule] = [] if isinstance(message, RocketMQMessage) else list(rules.outbound)
-    of_rocketmq: list[InboundRule] = [] if isinstance(message, MqttMessage) else list(rules.inbound)
+    of_mqtt: list[OutboundRule] = list(rules.outbound) if kind in (None, MqttMessage) else []
+    of_rocketmq: list[InboundRule] = list(rules.inbound) if kind in (None, RocketMQMessage) else []
     for collection, data_rules in (("OutboundRules", of_mqtt), ("InboundRules", of_rocketmq)):
         for rule in data_rules:
             source = rule.source
             yield _Candidate(
                 collection=collection, name=rule.rule_id, instance_id=str(source.instance_id), topic=source.topic
             )
-    for task in () if isinstance(message, RocketMQMessage) else rules.tasks:
+    for task in rules.tasks if kind in (None, MqttMessage) else ():
         mqtt = task.streaming.source.mqtt
         yield _Candidate(
             collection="EventStreamings",
@@ -124,12 +124,18 @@ def _candidates(rules: Rules, message: MqttMessage | RocketMQMessage | None) -> 
 
 def _findings(record: Record, rules: Rules, only_rule: str | None, explains: bool) -> Iterator[Finding]:
     message = record.message
+    if isinstance(message, ClientStatus):
+        message = Reject(
+            "wrong_kind", "an event of a client coming or going is for status rules: mqbridge dry-run status"
+        )
     if isinstance(message, Reject):
         for each in _candidates(rules, None):
             yield Finding(collection=each.collection, name=each.name, state="cannot tell", why=_told(message))
         return
+    if not isinstance(message, MqttMessage | RocketMQMessage):
+        return  # of a client that comes or goes, which is for status rules
     planned = {collection: _by_rule(plan) for collection, plan in _plans(record, rules, only_rule)}
-    for each in _candidates(rules, message):
+    for each in _candidates(rules, type(message)):
         plans = planned[each.collection]
         if (plan := plans.get(each.name)) is not None:
             state, why = _judged(plan, each)

@@ -21,10 +21,10 @@ __all__ = ["Walk", "objects_of", "value_of", "walk_of"]
 
 Walk = Callable[[Mapping[str, Any], int], int]  # of an object and the bits that may still hold, to those that do
 
-
-# What to do with a field. Its name; the bits that hold if it is absent; what becomes of a value that is rare; then either the walk of
-# an object, or None and where to look a value up, as `Field` says.
+# What to do with a field. The bits of those whom it concerns; its name; the bits that hold if it is absent; what becomes of a value that
+# is rare; then either the walk of an object, or None and where to look a value up, as `Field` says.
 _Step = tuple[
+    int,
     str,
     int,
     Answer,
@@ -42,9 +42,8 @@ class _Node:
     asked: dict[str, list[tuple[int, Sequence[Condition]]]] = field(default_factory=dict)
     below: dict[str, "_Node"] = field(default_factory=dict)
     concerned: int = 0
-    alternatives: list[tuple[int, int]] = field(
-        default_factory=list
-    )  # a bit, and those of which one must hold; the inner ones first
+    # A bit, and those of which one must hold; the inner ones first.
+    alternatives: list[tuple[int, int]] = field(default_factory=list)
 
 
 def walk_of(trees: Sequence[Tree]) -> Walk:
@@ -74,7 +73,7 @@ def _lay(tree: Tree, bit: int, node: _Node, bits: Iterator[int]) -> None:
 def _walk(node: _Node, everybody: int, *, is_root: bool = False) -> Walk:
     leaves = [_leaf(name, each) for name, each in _in_order(node, everybody)]
     branches = [
-        (below.concerned, _branch(name, _walk(below, everybody), everybody)) for name, below in node.below.items()
+        _branch(below.concerned, name, _walk(below, everybody), everybody) for name, below in node.below.items()
     ]
     # What the events of one source differ in is seldom their envelope, so that comes last.
     steps = [*branches, *leaves] if is_root else [*leaves, *branches]
@@ -86,10 +85,9 @@ def _walk(node: _Node, everybody: int, *, is_root: bool = False) -> Walk:
             bits |= own
         get, has_dots = event.get, None
         value: Any
-        for concerned, step in steps:
+        for concerned, name, absent, rare, of_object, bools, answer_to, answer_to_type, searches in steps:
             if not bits & concerned:
                 continue
-            name, absent, rare, of_object, bools, answer_to, answer_to_type, searches = step
             if (value := get(name)) is None and name not in event:
                 if has_dots is None:
                     has_dots = _has_dots(event)
@@ -131,8 +129,9 @@ def _in_order(node: _Node, everybody: int) -> list[tuple[str, Field]]:
     return sorted(fields, key=rank)
 
 
-def _leaf(name: str, field: Field) -> tuple[int, _Step]:
-    return field.concerned, (
+def _leaf(name: str, field: Field) -> _Step:
+    return (
+        field.concerned,
         name,
         field.absent,
         field.rare,
@@ -144,7 +143,7 @@ def _leaf(name: str, field: Field) -> tuple[int, _Step]:
     )
 
 
-def _branch(name: str, of_object: Walk, everybody: int) -> _Step:
+def _branch(concerned: int, name: str, of_object: Walk, everybody: int) -> _Step:
     absent = of_object({}, everybody)  # there is nothing below: only "exists": false can hold
 
     def of_other(value: Any, bits: int) -> int:
@@ -158,7 +157,7 @@ def _branch(name: str, of_object: Walk, everybody: int) -> _Step:
             found |= of_object(each, bits)
         return bits & absent if is_empty else found
 
-    return name, absent, of_other, of_object, None, _nothing.get, _nothing.get, {}
+    return concerned, name, absent, of_other, of_object, None, _nothing.get, _nothing.get, {}
 
 
 def objects_of(values: list[Any]) -> Iterator[Mapping[str, Any]]:
