@@ -14,7 +14,8 @@ from typing import Any
 from mqbridge import triggers
 from mqbridge.delivery import Delivery, OpenSinks, Sinks, settled_records
 from mqbridge.flows import Flow
-from mqbridge.rules import Rules, load
+from mqbridge.rules import Rules
+from mqbridge.sources import RefreshedRules
 from mqbridge.telemetry import Counters, logger, report
 
 __all__ = ["Bridge", "handle", "using"]
@@ -60,7 +61,7 @@ def _time_left_s(context: Any) -> float:
 
 
 _in_place: ContextVar[Bridge | None] = ContextVar("mqbridge", default=None)
-_own: Bridge | None = None
+_own: "_OwnBridge | None" = None
 
 
 @contextmanager
@@ -79,8 +80,36 @@ def handle(name: str, flow: Flow, event: Any, context: Any) -> Any:
 
 
 def _process_bridge() -> Bridge:
+    """Return the process's own bridge, with rules no older than MQBRIDGE_RULES_TTL. They never change during an invocation."""
     global _own
-    if _own is None:
-        rules = load(os.environ.get("MQBRIDGE_RULES", DEFAULT_RULES))
-        _own = Bridge(rules, OpenSinks(rules))
-    return _own
+    source = os.environ.get("MQBRIDGE_RULES") or DEFAULT_RULES
+    if _own is None or _own.source != source:
+        if _own is not None:
+            _own.close()
+        _own = _OwnBridge(source, os.environ.get("MQBRIDGE_RULES_TTL"))
+    return _own.current()
+
+
+class _OwnBridge:
+    """A bridge that is made anew when its rules change; counters stay, and connections to instances that stay as they are."""
+
+    def __init__(self, source: str, ttl: str | None) -> None:
+        self.source = source
+        self._counters = Counters()
+        self._rules = RefreshedRules(source, ttl, self._counters)
+        self._sinks: OpenSinks | None = None
+        self._bridge: Bridge | None = None
+
+    def current(self) -> Bridge:
+        rules = self._rules.current()
+        if self._bridge is None or self._bridge.rules is not rules:
+            if self._sinks is None:
+                self._sinks = OpenSinks(rules)
+            else:
+                self._sinks.follow(rules)
+            self._bridge = Bridge(rules, self._sinks, self._counters)
+        return self._bridge
+
+    def close(self) -> None:
+        if self._sinks is not None:
+            self._sinks.close()

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.outcomes import Delivered, Failed, Reject
-from mqbridge.rules import Rules
+from mqbridge.rules import MqttInstance, RocketMQInstance, Rules
 
 __all__ = ["OpenSinks", "Sent", "Sink", "Sinks"]
 
@@ -52,6 +52,16 @@ class OpenSinks:
             return [Failed("cannot_connect", f"{kind} instance {instance_id}: {error}")] * len(messages)
         return sink.send(messages, deadline)
 
+    def follow(self, rules: Rules) -> None:
+        """Go by other rules from now on; the connections to instances that those do not have, or not so, are closed."""
+        kept = {}
+        for (kind, instance_id), sink in self._open.items():
+            if _instance(rules, kind, instance_id) == _instance(self._rules, kind, instance_id):
+                kept[kind, instance_id] = sink
+            else:
+                sink.close()
+        self._rules, self._open = rules, kept
+
     def close(self) -> None:
         """Close all connections."""
         for sink in self._open.values():
@@ -72,3 +82,7 @@ class OpenSinks:
         from .rocketmq_sink import RocketMQSink
 
         return RocketMQSink(self._rules.rocketmq[instance_id])
+
+
+def _instance(rules: Rules, kind: str, instance_id: str) -> MqttInstance | RocketMQInstance | None:
+    return rules.mqtt.get(instance_id) if kind == "mqtt" else rules.rocketmq.get(instance_id)
