@@ -24,7 +24,7 @@ IN_FLIGHT = 128  # of the pipelined single sends
 ROUNDS = 5
 BATCHED, SINGLES = 100_000, 20_000  # messages a run
 LIST = 10_000  # messages in a list that is made before it is sent
-# Java's compiler has finished with the client after 300,000 messages in batches; more did not make it faster. Ours needs no warm-up.
+# So that Java's compiler has finished with the client before anything is measured; Python has no such thing, and one run warms it up.
 JAVA_WARM_UP_BATCHED, JAVA_WARM_UP_SINGLES = 500_000, 30_000
 DEADLINE_S = 60.0
 

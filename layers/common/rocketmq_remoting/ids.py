@@ -16,27 +16,41 @@ __all__ = ["derived_message_id", "random_message_id"]
 
 def random_message_id(time_ms: int) -> str:
     """Return a fresh id that carries `time_ms` (Unix time in milliseconds)."""
+    block = _block
     try:
-        head, tail = _fresh.pop()
+        low = block.unused.pop()
     except IndexError:
-        head, tail = _refilled()
-    return f"{head}{_time_digits(time_ms)}{tail}"
+        block = _new_block()
+        low = block.unused.pop()
+    return f"{block.head}{_time_digits(time_ms)}{block.high}{low}"
 
 
-_FRESH = 256
-_fresh: list[tuple[str, str]] = []  # what goes before and after the time
-# A process that is copied must not give out the ids that its original has in store.
-os.register_at_fork(after_in_child=_fresh.clear)
+_LOW_BYTES = [f"{low:02X}" for low in range(256)]
 
 
-def _refilled() -> tuple[str, str]:
-    """Put random digits for many ids in store, and return those for one more.
+class _Block:
+    """256 ids that differ in their last byte only, as Java's differ by its counter; 11 other bytes are random.
 
-    The kernel is asked once for many: a system call an id was a tenth of a bridge's work.
+    The kernel is asked once for all: a system call an id was a tenth of a bridge's work. (Threads may take from one block.)
     """
-    digits = os.urandom(12 * _FRESH).hex().upper()
-    _fresh.extend((digits[at : at + 20], digits[at + 20 : at + 24]) for at in range(24, len(digits), 24))
-    return digits[:20], digits[20:24]
+
+    __slots__ = ("head", "high", "unused")
+
+    def __init__(self) -> None:
+        digits = os.urandom(11).hex().upper()
+        self.head, self.high = digits[:20], digits[20:]
+        self.unused = list(_LOW_BYTES)
+
+
+def _new_block() -> _Block:
+    global _block
+    _block = _Block()
+    return _block
+
+
+_block = _Block()
+# A process that is copied must not give out the ids that its original has in store.
+os.register_at_fork(after_in_child=_new_block)
 
 
 def derived_message_id(source: str, time_ms: int) -> str:

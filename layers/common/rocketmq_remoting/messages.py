@@ -182,7 +182,7 @@ def _check_tags(tags: str) -> None:
 
 
 def encode_properties(message: Message) -> bytes:
-    r"""Return the property block: name \x01 value \x02, the last pair terminated too.
+    r"""Return the property block of a message with a legal id: name \x01 value \x02, the last pair terminated too.
 
     Brokers 4.9.1 and 4.9.2 glue their own properties straight on to a batch item's, so the last terminator matters
     (apache/rocketmq#3476). A property with an empty value is left out: every decoder skips such pairs.
@@ -191,45 +191,49 @@ def encode_properties(message: Message) -> bytes:
         IllegalMessage: a name is empty or reserved, a name or value holds a separator or is not Unicode text,
             or the block is too large.
     """
-    names, values = tuple(message.properties), tuple(message.properties.values())
-    template = _template(names)
+    properties = message.properties
+    values = (message.message_id, *properties.values())
+    template = _template(tuple(properties))
     if "" in values:
-        template = _template(tuple(name for name, value in zip(names, values, strict=True) if value))
+        template = _template(tuple(name for name, value in properties.items() if value))
         values = tuple(value for value in values if value)
-    system = _system_properties(message) if message.tags or message.keys or message.delay_level else ""
     # Looked for in the values alone, which is one look, not one for each: names were looked at when their template was made.
     joined = "".join(values)
     if "\x01" in joined or "\x02" in joined:
-        raise _pair_fault(message.properties, _holds_a_separator, _NO_SEPARATOR)
-    text = f"UNIQ_KEY\x01{message.message_id}\x02{system}{template % values}"
+        raise _pair_fault(properties, _holds_a_separator, _NO_SEPARATOR)
+    text = template % values
+    if message.tags or message.keys or message.delay_level:
+        text = _with_system_properties(text, message)
     try:
         block = text.encode()
     except UnicodeEncodeError as error:
-        pairs = {"TAGS": message.tags, "KEYS": message.keys, **message.properties}
+        pairs = {"TAGS": message.tags, "KEYS": message.keys, **properties}
         raise _pair_fault(pairs, _is_not_unicode, "Unicode text, without lone surrogates") from error
     if len(block) > MAX_PROPERTIES_BYTES:
         raise IllegalMessage("properties", f"at most {MAX_PROPERTIES_BYTES} bytes in all", f"{len(block)} bytes")
     return block
 
 
-def _system_properties(message: Message) -> str:
+def _with_system_properties(text: str, message: Message) -> str:
     pairs = {"TAGS": message.tags, "KEYS": message.keys}
     if _holds_a_separator(message.tags + message.keys):
         raise _pair_fault(pairs, _holds_a_separator, _NO_SEPARATOR)
     if message.delay_level:
         pairs["DELAY"] = str(message.delay_level)
-    return "".join([f"{name}\x01{value}\x02" for name, value in pairs.items() if value])
+    message_id, _, users_own = text.partition("\x02")
+    system = "".join([f"{name}\x01{value}\x02" for name, value in pairs.items() if value])
+    return f"{message_id}\x02{system}{users_own}"
 
 
 @lru_cache(maxsize=256)  # a rule gives all its messages the same names
 def _template(names: tuple[str, ...]) -> str:
-    """Return the text, for the % operator, of a block of properties with these names, none of which RocketMQ would take for its own."""
+    """Return a block's text for the % operator: the message id, then properties of these names, which must not be RocketMQ's own."""
     for name in names:
         if name in RESERVED_PROPERTIES or name.startswith(_RESERVED_PREFIXES) or not name:
             raise IllegalMessage(f"properties[{name!r}]", "a name that is not empty and not RocketMQ's own", repr(name))
         if _holds_a_separator(name):
             raise _pair_fault({name: ""}, _holds_a_separator, _NO_SEPARATOR)
-    return "".join([f"{name.replace('%', '%%')}\x01%s\x02" for name in names])
+    return "".join([f"{name.replace('%', '%%')}\x01%s\x02" for name in ("UNIQ_KEY", *names)])
 
 
 def _pair_fault(pairs: Mapping[str, str], is_wrong: Callable[[str], bool], expected: str) -> IllegalMessage:
