@@ -68,16 +68,18 @@ def field_of(asked: Asked, everybody: int) -> Field:
 
     answer_to, answer_to_type = answers.get, others.get
 
-    def of_list(values: list[Any], wanted: int) -> int:
+    def rare(value: Any, wanted: int) -> int:
+        if not isinstance(value, list):
+            return absent if isinstance(value, Mapping) else answer(value)
         found, is_empty = 0, True
-        for each in values:
+        for each in value:
             kind = type(each)
             if kind is dict:
                 continue
             if kind is bool:
                 found |= bools[each]
             elif kind not in SCALARS:
-                return of_nested_list(values, wanted)
+                return of_nested_list(value, wanted)
             elif (one := answer_to(each)) is not None or (one := answer_to_type(kind)) is not None:
                 found |= one
             else:
@@ -86,16 +88,11 @@ def field_of(asked: Asked, everybody: int) -> Field:
         return absent if is_empty else found
 
     def of_nested_list(values: list[Any], wanted: int) -> int:
-        found = [of_list([each], wanted) if type(each) in SCALARS else answer(each) for each in scalars(values)]
+        found = [rare([each], wanted) if type(each) in SCALARS else answer(each) for each in scalars(values)]
         return reduce(or_, found) if found else absent
 
-    def rare(value: Any, wanted: int) -> int:
-        if isinstance(value, list):
-            return of_list(value, wanted)
-        return absent if isinstance(value, Mapping) else answer(value)
-
     # To a dictionary true is 1, and false is 0. They need one of their own, unless those numbers have the same answers anyway.
-    if all(of_list([number], everybody) == bools[bool(number)] for number in (0, 1)):
+    if all(rare([number], everybody) == bools[bool(number)] for number in (0, 1)):
         answers |= bools
         return Field(concerned, absent, rare, None, answers, others, searches)
     return Field(concerned, absent, rare, bools, answers, others, searches)

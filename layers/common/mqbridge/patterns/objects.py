@@ -119,12 +119,12 @@ def _walk(node: _Node, everybody: int, *, is_root: bool = False) -> Walk:
 
 
 def _in_order(node: _Node, everybody: int) -> list[tuple[str, Field]]:
-    """Return what is asked of each field; first where only named values will do: to look there costs least and refutes most."""
+    """Return what is asked of each field; first where there is least to search, and only named values will do: that refutes most."""
     fields = [(name, field_of(asked, everybody)) for name, asked in node.asked.items()]
 
-    def rank(each: tuple[str, Field]) -> tuple[bool, bool, int]:
+    def rank(each: tuple[str, Field]) -> tuple[int, bool, int]:
         others, concerned = each[1].others, each[1].concerned
-        return str not in others, bool(others.get(str, 0) & concerned), -concerned.bit_count()
+        return len(each[1].searches), bool(others.get(str, 0) & concerned), -concerned.bit_count()
 
     return sorted(fields, key=rank)
 
