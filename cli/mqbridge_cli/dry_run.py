@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from mqbridge import triggers
-from mqbridge.flows import Flow, inbound, outbound, outflow
+from mqbridge.flows import Flow, inbound, outbound, outflow, status
 from mqbridge.outcomes import Failed, Reject
 from mqbridge.rendering import render_plan
 from mqbridge.rules import InvalidRules, RulesError, load
@@ -18,6 +18,7 @@ __all__ = ["run"]
 FLOWS: dict[str, Flow] = {
     "inbound": inbound.plan,
     "outbound": outbound.plan,
+    "status": status.plan,
     "outflow": partial(outflow.plan, is_traced=True),
 }
 

@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     for flow, what in (
         ("inbound", "RocketMQ to MQTT"),
         ("outbound", "MQTT to RocketMQ"),
+        ("status", "clients coming and going to RocketMQ"),
         ("outflow", "message outflow tasks, stage by stage"),
     ):
         of_flow = flows.add_parser(flow, help=what, description=f"Plan events by the {flow} rules.")

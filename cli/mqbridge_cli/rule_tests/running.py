@@ -12,7 +12,7 @@ from mqbridge import flows, triggers
 from mqbridge.delivery import ENVELOPE
 from mqbridge.flows import Flow
 from mqbridge.handler import handle
-from mqbridge.messages import MqttMessage, Record, RocketMQMessage
+from mqbridge.messages import ClientStatus, MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Drop, Failed, Planned, Reject
 from mqbridge.rules import Rule, Rules, rule_name
 from mqbridge.testing import capture
@@ -85,6 +85,7 @@ _WAYS = (
     _Way(name="outbound", carries=MqttMessage, rules=lambda rules: rules.outbound),
     _Way(name="outflow", carries=MqttMessage, rules=lambda rules: rules.streamings),
     _Way(name="inbound", carries=RocketMQMessage, rules=lambda rules: rules.inbound),
+    _Way(name="status", carries=ClientStatus, rules=lambda rules: rules.status),
 )
 
 

@@ -1,4 +1,4 @@
-"""The two value types that everything passes around, and the record that carries one of them through a flow."""
+"""The value types that everything passes around, and the record that carries one of them through a flow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,16 @@ from rocketmq_remoting import Message
 
 from .outcomes import Reject
 
-__all__ = ["ATTEMPT", "DELIVERY_EXTENSIONS", "FIRST_ATTEMPT", "MqttMessage", "Record", "RocketMQMessage"]
+__all__ = [
+    "ATTEMPT",
+    "DELIVERY_EXTENSIONS",
+    "FIRST_ATTEMPT",
+    "ClientStatus",
+    "MqttMessage",
+    "Record",
+    "RocketMQMessage",
+    "StatusNotice",
+]
 
 # CloudEvents extensions in which the runner says how often it has delivered an event, and when first. They are not part of the event.
 ATTEMPT, FIRST_ATTEMPT = "mqbridgeattempt", "mqbridgefirstattempt"
@@ -47,6 +56,40 @@ class RocketMQMessage(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatusNotice:
+    """One notice of a client's coming or going, as ApsaraMQ words it: `event_type` is connect, disconnect or tcpclean.
+
+    `channel_id` tells the connection from all others of the client. `body` is the notice as its source wrote it, where that is
+    ApsaraMQ's own JSON already.
+    """
+
+    client_id: str
+    event_type: str
+    time_ms: int
+    channel_id: str
+    client_ip: str = ""
+    remark: str = ""
+    body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientStatus:
+    """One event of an MQTT broker about a client, and the notices that it means, in their order.
+
+    `instance_id` is "" where the event does not name it; `event_type` and `time_ms` are the event's own, `topic` where it was published,
+    if it was. Without notices the event is one of another kind, or `fault` says why it cannot be read.
+    """
+
+    instance_id: str
+    client_id: str
+    event_type: str = ""
+    notices: tuple[StatusNotice, ...] = ()
+    fault: Reject | None = None
+    time_ms: int = 0
+    topic: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One element of an invocation's batch.
 
@@ -58,5 +101,5 @@ class Record:
     id: str
     attempt: int
     first_attempt_ms: int = 0
-    message: MqttMessage | RocketMQMessage | Reject
+    message: MqttMessage | RocketMQMessage | ClientStatus | Reject
     event: Mapping[str, Any] = field(default_factory=dict, repr=False)

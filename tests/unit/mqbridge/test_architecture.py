@@ -127,8 +127,9 @@ MAY_USE = {
     "patterns": set(),
     "cleanse": {"events", "extract", "json_text", "patterns", "regexes"},
     "rules": {"patterns", "extract", "cleanse", "regexes"},
-    "flows": {"mapping", "rules", "messages", "outcomes", "events", "extract", "cleanse", "json_text"},
-    "triggers": {"messages", "outcomes"},
+    "flows": {"mapping", "rules", "messages", "outcomes", "events", "extract", "cleanse", "json_text", "presence"},
+    "presence": {"messages", "outcomes"},
+    "triggers": {"messages", "outcomes", "presence"},
     "delivery": {
         "messages",
         "outcomes",
@@ -152,7 +153,8 @@ def test_a_room_uses_only_what_it_may(room: str, allowed: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["flows", "rules", "mapping", "messages", "outcomes", "patterns", "extract", "events", "json_text"]
+    "room",
+    ["flows", "rules", "mapping", "messages", "outcomes", "patterns", "presence", "extract", "events", "json_text"],
 )
 def test_pure_rooms_have_no_socket_clock_randomness_or_environment(room: str) -> None:
     impure = {
@@ -261,7 +263,9 @@ EXPENSIVE = [
 ]
 
 
-@pytest.mark.parametrize("name", ["functions.outbound.app", "functions.inbound.app", "functions.outflow.app"])
+@pytest.mark.parametrize(
+    "name", ["functions.outbound.app", "functions.inbound.app", "functions.outbound.status", "functions.outflow.app"]
+)
 def test_importing_a_handler_loads_nothing_expensive(name: str) -> None:
     script = f"import sys, {name}; print(*sys.modules, sep='\\n')"
     path = [str(LAYER), str(ROOT)]

@@ -3,13 +3,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import inbound, outbound
+from . import inbound, outbound, status
 from .planning import Flow
 
 if TYPE_CHECKING:
     from . import outflow
 
-__all__ = ["Flow", "inbound", "outbound", "outflow"]
+__all__ = ["Flow", "inbound", "outbound", "outflow", "status"]
 
 
 def __getattr__(name: str) -> Any:

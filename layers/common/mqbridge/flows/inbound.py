@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 from mqbridge.mapping import comes_from, to_mqtt
-from mqbridge.messages import MqttMessage, Record, RocketMQMessage
+from mqbridge.messages import Record, RocketMQMessage
 from mqbridge.outcomes import Drop, Plan, Planned, Reject, Send
 from mqbridge.rules import InboundRule, Rule, Rules
 
 from .instances import named_or_only
-from .planning import plan_each
+from .planning import Carried, plan_each
 
 __all__ = ["plan"]
 
@@ -16,9 +16,9 @@ __all__ = ["plan"]
 def plan(records: Iterable[Record], rules: Rules, only_rule: str | None = None) -> list[Planned]:
     """Return what each inbound rule of a record's topic makes of it; with `only_rule`, as if there were no other."""
 
-    def plan_message(message: MqttMessage | RocketMQMessage) -> Iterable[tuple[Rule | None, Plan]]:
+    def plan_message(message: Carried) -> Iterable[tuple[Rule | None, Plan]]:
         if not isinstance(message, RocketMQMessage):
-            return [(None, Reject("wrong_kind", "expected a RocketMQ message, got an MQTT message"))]
+            return [(None, Reject("wrong_kind", "expected a RocketMQ message, got something else"))]
         instance_id = named_or_only(message.instance_id, rules.rocketmq, "RocketMQ")
         if isinstance(instance_id, Reject):
             return [(None, instance_id)]

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 from mqbridge.mapping import is_echo, parent_of, to_rocketmq
-from mqbridge.messages import MqttMessage, Record, RocketMQMessage
+from mqbridge.messages import MqttMessage, Record
 from mqbridge.outcomes import Drop, Plan, Planned, Reject, Send
 from mqbridge.rules import OutboundRule, Rule, Rules
 from rocketmq_remoting import IllegalMessage, check_message
 
 from .instances import named_or_only
-from .planning import plan_each
+from .planning import Carried, plan_each
 
 __all__ = ["plan"]
 
@@ -17,9 +17,9 @@ __all__ = ["plan"]
 def plan(records: Iterable[Record], rules: Rules, only_rule: str | None = None) -> list[Planned]:
     """Return what each record's outbound rule makes of it; with `only_rule`, as if there were no other."""
 
-    def plan_message(message: MqttMessage | RocketMQMessage) -> Iterable[tuple[Rule | None, Plan]]:
+    def plan_message(message: Carried) -> Iterable[tuple[Rule | None, Plan]]:
         if not isinstance(message, MqttMessage):
-            return [(None, Reject("wrong_kind", "expected an MQTT message, got a RocketMQ message"))]
+            return [(None, Reject("wrong_kind", "expected an MQTT message, got something else"))]
         instance_id = named_or_only(message.instance_id, rules.mqtt, "MQTT")
         if isinstance(instance_id, Reject):
             return [(None, instance_id)]

@@ -3,27 +3,28 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from mqbridge.messages import MqttMessage, Record, RocketMQMessage
+from mqbridge.messages import ClientStatus, MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Plan, Planned, Reject
 from mqbridge.rules import Rule, Rules
 
-__all__ = ["Flow", "only_message", "plan_each"]
+__all__ = ["Carried", "Flow", "only_message", "plan_each"]
 
 Message = TypeVar("Message", MqttMessage, RocketMQMessage)
 
+Carried = MqttMessage | RocketMQMessage | ClientStatus
 Flow = Callable[[Iterable[Record], Rules, str | None], list[Planned]]
 
 
 def plan_each(
     records: Iterable[Record],
-    plan_message: Callable[[MqttMessage | RocketMQMessage], Iterable[tuple[Rule | None, Plan]]],
+    plan_message: Callable[[Carried], Iterable[tuple[Rule | None, Plan]]],
 ) -> list[Planned]:
     """Plan every record by itself; whatever one raises becomes its own Reject."""
     return [planned for record in records for planned in _plan_one(record, plan_message)]
 
 
 def _plan_one(
-    record: Record, plan_message: Callable[[MqttMessage | RocketMQMessage], Iterable[tuple[Rule | None, Plan]]]
+    record: Record, plan_message: Callable[[Carried], Iterable[tuple[Rule | None, Plan]]]
 ) -> Iterator[Planned]:
     if isinstance(record.message, Reject):
         yield Planned(record, None, record.message)
@@ -41,5 +42,9 @@ def only_message(record: Record, kind: type[Message]) -> Message | Reject:
     message = record.message
     if isinstance(message, Reject | kind):
         return message
-    names = {MqttMessage: "an MQTT message", RocketMQMessage: "a RocketMQ message"}
+    names = {
+        MqttMessage: "an MQTT message",
+        RocketMQMessage: "a RocketMQ message",
+        ClientStatus: "an event of a client coming or going",
+    }
     return Reject("wrong_kind", f"expected {names[kind]}, got {names[type(message)]}")

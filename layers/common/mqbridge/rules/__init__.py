@@ -2,7 +2,7 @@
 
 from .data_rules import InboundRule, OutboundRule, StatusRule
 from .faults import Fault, InvalidRules, RulesError, UnreadableRules, format_path
-from .instances import Limits, MqttInstance, RocketMQInstance, Tls
+from .instances import Limits, MqttInstance, PresenceFrom, RocketMQInstance, Tls
 from .load import load
 from .rules import Rule, Rules, rule_name
 from .run_options import BatchWindow, DeadLetterQueue, RetryStrategy, RunOptions
@@ -19,6 +19,7 @@ __all__ = [
     "Limits",
     "MqttInstance",
     "OutboundRule",
+    "PresenceFrom",
     "RetryStrategy",
     "RocketMQInstance",
     "Rule",

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from mqbridge import regexes
+
 from .circles import Step, circles
-from .data_rules import InboundRule, OutboundRule, StatusRule
+from .data_rules import InboundRule, OutboundRule, StatusRule, StatusSource
 from .document import RulesDocument
 from .faults import Fault, Path, format_path
 from .instances import MqttInstance, RocketMQInstance, Tls
@@ -107,7 +109,9 @@ class _Checker:
         yield from self._reference(mqtt_path, "Mqtt", mqtt_side.instance_id)
         yield from self._reference(rocketmq_path, "RocketMQ", rocketmq_side.instance_id)
         if isinstance(rule, StatusRule):
-            yield from self._group((*source, "GroupId"), rule.source.instance_id, rule.source.group_id)
+            yield from _selector(source, rule.source)
+            if rule.source.group_id is not None:
+                yield from self._group((*source, "GroupId"), rule.source.instance_id, rule.source.group_id)
         else:
             parent = rule.source if isinstance(rule, OutboundRule) else rule.destination
             yield from self._parent((*mqtt_path, "Topic"), parent.instance_id, parent.topic)
@@ -221,8 +225,8 @@ class _Checker:
             yield from _duplicates(parents, "MB203", "one rule of this type for a parent topic")
         groups = [
             (
-                ("StatusRules", at, "Source", "GroupId"),
-                (self._instance_id("Mqtt", rule.source.instance_id), rule.source.group_id),
+                ("StatusRules", at, "Source", rule.source.selector[0]),
+                (self._instance_id("Mqtt", rule.source.instance_id), *rule.source.selector),
             )
             for at, rule in _valid(self._document.status)
         ]
@@ -362,7 +366,12 @@ def _mqtt_instance(path: Path, instance: MqttInstance) -> Iterator[Fault]:
         if instance.username is not None or instance.password is not None:
             at = (*path, "Username" if instance.username is not None else "Password")
             yield Fault(code="MB212", path=at, expected="none beside Auth: ApsaraSignature", got="one")
-    for key, choice in (("ClientIdFrom", instance.client_id_from), ("MessageIdFrom", instance.message_id_from)):
+    choices: tuple[tuple[str, Any], ...] = (
+        ("ClientIdFrom", instance.client_id_from),
+        ("MessageIdFrom", instance.message_id_from),
+        ("PresenceFrom", instance.presence_from),
+    )
+    for key, choice in choices:
         if choice is not None and sum(getattr(choice, name) is not None for name in choice.__slots__) != 1:
             yield Fault(code="MB212", path=(*path, key), expected="exactly one of its keys", got="none or both")
     if instance.tls is not None and instance.endpoint.startswith("mqtt:"):
@@ -388,6 +397,24 @@ def _native(path: Path, cluster: RocketMQInstance) -> Iterator[Fault]:
                 got="one",
                 help="leave Client out: the default client has",
             )
+
+
+def _selector(path: Path, source: StatusSource) -> Iterator[Fault]:
+    given = {
+        "GroupId": source.group_id,
+        "ClientIdPrefix": source.client_id_prefix,
+        "ClientIdPattern": source.client_id_pattern,
+    }
+    said = [key for key, value in given.items() if value is not None]
+    if len(said) != 1:
+        expected = f"exactly one of {', '.join(given)}"
+        yield Fault(code="MB212", path=path, expected=expected, got=" and ".join(said) or "none of them")
+    if source.client_id_pattern is not None:
+        try:
+            regexes.compile(source.client_id_pattern)
+        except regexes.InvalidRegex as error:
+            at = (*path, "ClientIdPattern")
+            yield Fault(code="MB104", path=at, expected="a regular expression (RE2)", got=str(error))
 
 
 def _start_from(path: Path, start_from: str) -> Iterator[Fault]:

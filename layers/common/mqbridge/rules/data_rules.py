@@ -64,17 +64,40 @@ class InboundSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusSource:
-    """A group of MQTT clients."""
+    """Which MQTT clients: those of a group or, where client ids name none, those with a prefix or pattern. One of the three."""
 
     instance_id: str | None = setting(
         "InstanceId", INSTANCE_ID, default=None, doc="May be left out if there is only one."
     )
-    group_id: str = setting(
+    group_id: str | None = setting(
         "GroupId",
         Text("a group id, the part of a client id before @@@", r"[^@/+#\x00]{1,64}"),
-        doc="The group.",
+        default=None,
+        doc="The group: clients named GROUP@@@DEVICE.",
         example="GID_sensor",
     )
+    client_id_prefix: str | None = setting(
+        "ClientIdPrefix",
+        Text("the beginning of a client id", r"[^\x00]{1,256}"),
+        default=None,
+        doc="Clients whose id begins so; of several prefixes that fit, the longest counts.",
+        example="sensor-",
+    )
+    client_id_pattern: str | None = setting(
+        "ClientIdPattern",
+        Text("a regular expression (RE2)"),
+        default=None,
+        doc="Clients whose whole id matches; of several patterns that fit, the first counts.",
+        example="(sensor|meter)-[0-9]+",
+    )
+
+    @property
+    def selector(self) -> tuple[str, str]:
+        """The key that says which clients, and its value."""
+        for key, value in (("GroupId", self.group_id), ("ClientIdPrefix", self.client_id_prefix)):
+            if value is not None:
+                return key, value
+        return "ClientIdPattern", self.client_id_pattern or ""
 
 
 def _rule_id() -> Any:
@@ -129,6 +152,6 @@ class StatusRule:
     rule_id: str = _rule_id()
     description: str = _description()
     status: str = _rule_status()
-    source: StatusSource = setting("Source", Section(StatusSource), doc="The group.")
+    source: StatusSource = setting("Source", Section(StatusSource), doc="The clients.")
     destination: RocketMQTopic = setting("Destination", Section(RocketMQTopic), doc="The RocketMQ topic.")
     run_options: RunOptions = _run_options()

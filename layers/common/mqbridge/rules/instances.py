@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from .kinds import Choice, ListOf, Secret, Section, Text, Whole, setting
 from .names import GROUP, INSTANCE_ID, MQTT_PARENT, REGION, ROCKETMQ_TOPIC
 
-__all__ = ["ClientIdFrom", "Instances", "Limits", "MessageIdFrom", "MqttInstance", "RocketMQInstance", "Tls"]
+__all__ = [
+    "ClientIdFrom",
+    "Instances",
+    "Limits",
+    "MessageIdFrom",
+    "MqttInstance",
+    "PresenceFrom",
+    "RocketMQInstance",
+    "Tls",
+]
 
 # An ApsaraMQ 4.0 instance: its host name begins with its id (Java's NameServerAddressUtils).
 _APSARA_ENDPOINT = re.compile(r"http://((MQ_INST_[A-Za-z0-9_]+)\.[^\s:/]+)(:[0-9]{1,5})?/?")
@@ -56,6 +65,25 @@ class MessageIdFrom:
         Text("a path of names, such as $.id or $.meta.id", r"\$(\.[A-Za-z0-9_-]+)+"),
         default=None,
         doc="A path in a JSON payload.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresenceFrom:
+    """Where the runner finds clients coming and going, on topics of the broker. One of the two."""
+
+    broker: str | None = setting(
+        "Broker",
+        Choice("Mosquitto", "Emqx"),
+        default=None,
+        doc="Mosquitto: the log, which it publishes with log_dest topic. Emqx: its $SYS topics.",
+    )
+    topics: tuple[str, ...] | None = setting(
+        "Topics",
+        ListOf(Text("a topic filter", r"[^\x00]+", 65_535), minimum=1),
+        default=None,
+        doc="Topics with events of AWS IoT, EMQX or ApsaraMQ as their payload.",
+        example=["$aws/events/presence/#"],
     )
 
 
@@ -135,6 +163,12 @@ class MqttInstance:
     )
     message_id_from: MessageIdFrom | None = setting(
         "MessageIdFrom", Section(MessageIdFrom), default=None, doc="Where the runner finds a message's own id."
+    )
+    presence_from: PresenceFrom | None = setting(
+        "PresenceFrom",
+        Section(PresenceFrom),
+        default=None,
+        doc="Where the runner finds clients coming and going, for status rules.",
     )
     subscribe_qos: int = setting(
         "SubscribeQoS",

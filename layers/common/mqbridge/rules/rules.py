@@ -7,6 +7,7 @@ from .data_rules import InboundRule, OutboundRule, StatusRule
 from .faults import Fault
 from .instances import Limits, MqttInstance, RocketMQInstance
 from .run_options import RunOptions
+from .status_rules import StatusRules
 from .streamings import EventStreaming
 from .tasks import Task, TopicTasks
 
@@ -43,6 +44,7 @@ class Rules:
     outbound_by_parent: Mapping[tuple[str, str], OutboundRule] = field(init=False, repr=False)
     inbound_by_topic: Mapping[tuple[str, str], tuple[InboundRule, ...]] = field(init=False, repr=False)
     tasks_by_parent: Mapping[tuple[str, str], TopicTasks] = field(init=False, repr=False)
+    status_by_client: StatusRules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         by_parent = {(str(rule.source.instance_id), rule.source.topic): rule for rule in self.outbound}
@@ -56,5 +58,6 @@ class Rules:
             of_parent.setdefault((str(source.instance_id), source.topic), []).append(task)
         tasks_by_parent = {parent: TopicTasks(tuple(tasks)) for parent, tasks in of_parent.items()}
         object.__setattr__(self, "tasks_by_parent", tasks_by_parent)
+        object.__setattr__(self, "status_by_client", StatusRules(self.status))
         object.__setattr__(self, "outbound_by_parent", by_parent)
         object.__setattr__(self, "inbound_by_topic", by_topic)

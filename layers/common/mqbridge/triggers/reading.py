@@ -7,11 +7,12 @@ from typing import Any
 from mqbridge.triggers.batch import Batch, Invocation, Trigger, UnreadableEvent
 from mqbridge.triggers.cloudevents_batch import CloudEventsBatch
 from mqbridge.triggers.sqs import Sqs
+from mqbridge.triggers.status_event import StatusEvent
 
 __all__ = ["TRIGGERS", "read", "trigger_of"]
 
 # In this order: the first that matches has the event.
-TRIGGERS: tuple[Trigger, ...] = (Sqs(), CloudEventsBatch())
+TRIGGERS: tuple[Trigger, ...] = (Sqs(), CloudEventsBatch(), StatusEvent())
 
 _EXPECTED = 'an SQS batch ({"Records": [{"eventSource": "aws:sqs", ...}]}) or a JSON array of CloudEvents ([{"specversion": "1.0", ...}])'
 

@@ -7,6 +7,7 @@ from mqbridge.messages import Record
 from mqbridge.outcomes import Reject
 from mqbridge.triggers.batch import UnreadableRecord
 from mqbridge.triggers.shapes import read_message
+from mqbridge.triggers.status_shapes import read_status
 
 __all__ = ["record_of"]
 
@@ -25,7 +26,8 @@ def record_of(
     `id` and `time_ms` serve the message too, where it has none of its own.
     """
     try:
-        message: Any = read_message(received if parse is None else parse(received), id=id, time_ms=time_ms)
+        element = received if parse is None else parse(received)
+        message: Any = read_status(element, time_ms=time_ms) or read_message(element, id=id, time_ms=time_ms)
     except UnreadableRecord as error:
         message = Reject("unreadable_record", str(error))
     return Record(

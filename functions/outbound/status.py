@@ -1,0 +1,15 @@
+"""Client presence -> RocketMQ by client status notification rules: clients of a group coming and going become messages.
+
+Takes what AWS IoT, EMQX and ApsaraMQ say of clients, alone, in an SQS batch or as CloudEvents, and answers as the trigger expects. The
+rules come from MQBRIDGE_RULES.
+"""
+
+from typing import Any
+
+from mqbridge.flows import status
+from mqbridge.handler import handle
+
+
+def handler(event: Any, context: Any) -> Any:
+    """Send the notices of every event to the RocketMQ topic that its client's rule names; report each that was not stored."""
+    return handle("status", status.plan, event, context)

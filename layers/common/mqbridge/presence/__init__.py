@@ -1,0 +1,23 @@
+"""Clients coming and going: what brokers say of it, in the words of ApsaraMQ's status notices, and who is online by them. Pure."""
+
+from .mosquitto import LOG_TOPICS, ConnectionLog
+from .notices import CONNECT, DISCONNECT, TCPCLEAN, UnreadableNotice, read_notice, write_notice
+from .sources import SYS_TOPICS, channel_id_of, read_payload, read_status
+from .tracker import ClientPresence, Presence
+
+__all__ = [
+    "CONNECT",
+    "DISCONNECT",
+    "LOG_TOPICS",
+    "SYS_TOPICS",
+    "TCPCLEAN",
+    "ClientPresence",
+    "ConnectionLog",
+    "Presence",
+    "UnreadableNotice",
+    "channel_id_of",
+    "read_notice",
+    "read_payload",
+    "read_status",
+    "write_notice",
+]
