@@ -4,13 +4,17 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["UnresolvedSecret", "resolve", "resolve_if_reference"]
+__all__ = ["UnresolvedSecret", "expire", "resolve", "resolve_if_reference"]
 
 # What AWS keeps is asked for again after so long, so that a rotated secret is found and no connection attempt costs a request.
 CACHE_S = 300.0
+# And not sooner than this, whoever says that it has expired, and after AWS could not be asked: a broker that refuses everything must
+# not make every batch a request.
+ASK_AGAIN_S = 10.0
 # With two attempts, each to connect and to read, less than a handler has for sending: a store that hangs fails its own instance only.
 AWS_TIMEOUT_S = 2.0
 
@@ -23,10 +27,11 @@ def resolve(reference: str, clock: Callable[[], float] = time.time) -> str:
     """Return the secret that `reference` names.
 
     env:NAME, file:PATH (without the last line break), secretsmanager:NAME or secretsmanager:NAME#KEY (a key of a JSON object), ssm:NAME.
-    What AWS keeps is cached in this process for 300 s; `clock` is Unix time, since a frozen function's other clock may stand still.
+    What AWS keeps is cached in this process for 300 s, and for longer while AWS does not give it; `clock` is Unix time, since a frozen
+    function's other clock may stand still.
 
     Raises:
-        UnresolvedSecret: there is no such secret, or its store cannot be asked.
+        UnresolvedSecret: there is no such secret, or its store cannot be asked and never could.
     """
     # Causes are left out ("from None"): what a decoder or AWS says may quote the secret, or a session token.
     scheme, _, name = reference.partition(":")
@@ -45,6 +50,24 @@ def resolve(reference: str, clock: Callable[[], float] = time.time) -> str:
 def resolve_if_reference(text: str) -> str:
     """Return what `text` names if it is a reference, else `text` itself: for settings that need not be secret."""
     return resolve(text) if text.partition(":")[0] in _READERS else text
+
+
+def expire(references: Iterable[str | None], clock: Callable[[], float] = time.time) -> bool:
+    """Have AWS asked again for what `references` name when they are resolved next; tell whether it will be, for any of them.
+
+    For when a broker refused what they say. What was asked for less than 10 s ago stays as it is; nothing else is cached.
+    """
+    will_be = False
+    now = clock()
+    for reference in references:
+        scheme, _, name = (reference or "").partition(":")
+        known = (scheme, name.partition("#")[0] if scheme == "secretsmanager" else name)
+        with _lock:
+            found = _cached.get(known)
+            if found is not None and now - found.asked_at >= ASK_AGAIN_S:
+                found.good_until = min(found.good_until, now)
+                will_be = True
+    return will_be
 
 
 class _Unreadable(Exception):
@@ -89,18 +112,44 @@ _READERS: dict[str, Callable[[str, Callable[[], float]], str]] = {
     "ssm": _from_parameter_store,
 }
 
-_cached: dict[tuple[str, str], tuple[float, str]] = {}  # with the time until which it is good
+
+@dataclass(slots=True)
+class _Cached:
+    secret: str = field(repr=False)
+    asked_at: float
+    good_until: float
+    is_overdue: bool = False
+
+
+_cached: dict[tuple[str, str], _Cached] = {}
 _lock = threading.Lock()  # boto3 makes its default session without one
 
 
 def _from_aws(service: str, name: str, clock: Callable[[], float]) -> str:
     with _lock:
-        good_until, secret = _cached.get((service, name), (0.0, ""))
-        now = clock()
-        if now >= good_until:
+        known, now = _cached.get((service, name)), clock()
+        if known is not None and now < known.good_until:
+            return known.secret
+        try:
             secret = _ask_aws(service, name)
-            _cached[service, name] = (now + CACHE_S, secret)
+        except _Unreadable as error:
+            if known is None:
+                raise
+            # What was good until now is the best guess, and the broker judges it.
+            if not known.is_overdue:
+                _say_overdue(f"{service}:{name}", str(error))
+            known.asked_at, known.good_until, known.is_overdue = now, now + ASK_AGAIN_S, True
+            return known.secret
+        _cached[service, name] = _Cached(secret, now, now + CACHE_S)
         return secret
+
+
+def _say_overdue(reference: str, why: str) -> None:
+    from mqbridge.telemetry import logger  # here, because it imports the sinks, which import this
+
+    logger().warning(
+        "secret cannot be looked at again; it is used as it was", extra={"secret": reference, "detail": why}
+    )
 
 
 def _ask_aws(service: str, name: str) -> str:

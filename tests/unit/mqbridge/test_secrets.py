@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 
 from mqbridge import secrets
-from mqbridge.secrets import UnresolvedSecret, resolve, resolve_if_reference
+from mqbridge.secrets import UnresolvedSecret, expire, resolve, resolve_if_reference
 
 PLANTED = "planted-s3cr3t"
 
@@ -121,6 +121,42 @@ def test_failures_are_not_remembered() -> None:
     assert refused("ssm:late") == "AWS answered ParameterNotFound"
     boto3.client("ssm").put_parameter(Name="late", Value="here", Type="String")
     assert resolve("ssm:late") == "here"
+
+
+@pytest.mark.usefixtures("aws")
+def test_what_a_broker_refused_is_asked_for_again_but_not_for_every_refusal() -> None:
+    client = boto3.client("secretsmanager")
+    client.create_secret(Name="keys", SecretString=json.dumps({"a": "1", "b": "2"}))
+    now = 1_767_225_600.0
+    references = [None, "env:X", "secretsmanager:keys#b"]
+    assert not expire(references, lambda: now)  # nothing was resolved yet
+    assert resolve("secretsmanager:keys#a", lambda: now) == "1"
+    client.put_secret_value(SecretId="keys", SecretString=json.dumps({"a": "3", "b": "4"}))
+    assert not expire(references, lambda: now + 9.9)
+    assert resolve("secretsmanager:keys#a", lambda: now + 9.9) == "1"
+    assert expire(references, lambda: now + 10)
+    assert resolve("secretsmanager:keys#a", lambda: now + 10) == "3"
+    assert not expire(references, lambda: now + 19)
+
+
+@pytest.mark.usefixtures("aws")
+def test_while_aws_does_not_give_a_secret_it_is_used_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    """Asked again every 10 s, and said once."""
+    client = boto3.client("ssm")
+    client.put_parameter(Name="name", Value="before", Type="String")
+    now = 1_767_225_600.0
+    assert resolve("ssm:name", lambda: now) == "before"
+    client.delete_parameter(Name="name")
+    assert resolve("ssm:name", lambda: now + 300) == "before"
+    client.put_parameter(Name="name", Value="after", Type="String")
+    assert resolve("ssm:name", lambda: now + 309) == "before"
+    client.delete_parameter(Name="name")
+    assert resolve("ssm:name", lambda: now + 310) == "before"
+    client.put_parameter(Name="name", Value="after", Type="String")
+    assert resolve("ssm:name", lambda: now + 320) == "after"
+    (said,) = [vars(record) for record in caplog.records if record.name == "mqbridge"]
+    assert said["message"] == "secret cannot be looked at again; it is used as it was"
+    assert (said["secret"], said["detail"]) == ("ssm:name", "AWS answered ParameterNotFound")
 
 
 @pytest.mark.usefixtures("aws")

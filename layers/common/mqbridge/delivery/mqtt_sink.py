@@ -14,7 +14,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from mqbridge.delivery.sinks import Outgoing, Sent
 from mqbridge.messages import MqttMessage
-from mqbridge.mqtt import KEEP_ALIVE_S, Publish, address_of, new_client
+from mqbridge.mqtt import KEEP_ALIVE_S, Publish, address_of, expire_secrets, new_client
 from mqbridge.outcomes import Delivered, Failed, Reject
 from mqbridge.rules import MqttInstance
 from mqbridge.secrets import UnresolvedSecret
@@ -31,6 +31,9 @@ FIRST_FAILURE = 0x80
 _DELIVERED = Delivered()
 # MQTT 5, 3.4.2.1: what publishing again will not change.
 _PERMANENT_REASONS = frozenset({0x87, 0x90, 0x99})  # not authorized, topic name invalid, payload format invalid
+
+# 3.2.2.2: bad user name or password, not authorized. paho gives 3.1.1's return codes 4 and 5 these names and numbers too.
+_NOT_LET_IN = frozenset({0x86, 0x87})
 
 
 class MqttSink:
@@ -65,8 +68,20 @@ class MqttSink:
         if self._connection is not None and not self._connection.is_alive():
             self.close()
         if self._connection is None:
-            self._connection = _Connection(self._instance, deadline)
+            self._connection = self._new_connection(deadline)
         return self._connection
+
+    def _new_connection(self, deadline: float) -> "_Connection":
+        try:
+            return _Connection(self._instance, deadline)
+        except _NotLetIn:
+            if not expire_secrets(self._instance):
+                raise
+            return _Connection(self._instance, deadline)  # once more, with what the secrets say now
+
+
+class _NotLetIn(ConnectionError):
+    """The broker refused the connection for who asked for it."""
 
 
 class _Connection:
@@ -74,6 +89,7 @@ class _Connection:
         client_id = (instance.client_id_prefix + os.urandom(16).hex())[:MAX_CLIENT_ID_LENGTH]
         self._client = client = new_client(instance, client_id, is_clean=True)
         self._refusal: str | None = "no answer to CONNECT in time"
+        self._is_not_let_in = False
         self._window = MAX_IN_FLIGHT
         self._max_packet_bytes: int | None = None
         self._packet_ids = itertools.cycle(range(1, 65_536))
@@ -90,7 +106,7 @@ class _Connection:
             client.drive(0.05)
         if self._refusal is not None:
             self.close()
-            raise ConnectionError(self._refusal)
+            raise (_NotLetIn if self._is_not_let_in else ConnectionError)(self._refusal)
 
     def is_alive(self) -> bool:
         """Tell whether the connection can be trusted with messages, after reading what the broker may have said meanwhile."""
@@ -161,6 +177,7 @@ class _Connection:
         del client, userdata, flags
         if reason.is_failure:
             self._refusal = f"the broker refused the connection: {reason}"
+            self._is_not_let_in = reason.value in _NOT_LET_IN
             self._is_lost = True
             return
         self._refusal = None

@@ -1,7 +1,7 @@
 """MQTT: clients for configured instances, driven by their users' own threads."""
 
-from .client import KEEP_ALIVE_S, address_of, new_client
+from .client import KEEP_ALIVE_S, address_of, expire_secrets, new_client
 from .driven import DrivenClient
 from .packets import Publish
 
-__all__ = ["KEEP_ALIVE_S", "DrivenClient", "Publish", "address_of", "new_client"]
+__all__ = ["KEEP_ALIVE_S", "DrivenClient", "Publish", "address_of", "expire_secrets", "new_client"]

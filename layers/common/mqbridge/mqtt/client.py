@@ -2,16 +2,18 @@
 
 import base64
 import hmac
+from contextlib import suppress
 from urllib.parse import urlsplit
 
+from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from mqbridge.mqtt.driven import DrivenClient
 from mqbridge.rocketmq import tls_context
 from mqbridge.rules import MqttInstance, Tls
-from mqbridge.secrets import resolve, resolve_if_reference
+from mqbridge.secrets import UnresolvedSecret, expire, resolve, resolve_if_reference
 
-__all__ = ["KEEP_ALIVE_S", "address_of", "new_client"]
+__all__ = ["KEEP_ALIVE_S", "address_of", "expire_secrets", "new_client"]
 
 KEEP_ALIVE_S = 60
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -43,6 +45,26 @@ def new_client(
         protocol=MQTTProtocolVersion.MQTTv5 if is_five else MQTTProtocolVersion.MQTTv311,
         reconnect_on_failure=False,
     )
+    _set_user(client, instance, client_id)
+
+    def look_again(client: Client, userdata: object) -> None:
+        """Take what the secrets say now: this may be a connection made anew, hours after the first."""
+        del userdata
+        with suppress(UnresolvedSecret):  # those from before may still do; if not, the broker says so
+            _set_user(client, instance, client_id)
+
+    client.on_pre_connect = look_again
+    if instance.endpoint.startswith("mqtts:"):
+        client.tls_set_context(tls_context(instance.tls or Tls()))
+    return client
+
+
+def expire_secrets(instance: MqttInstance) -> bool:
+    """Have the stores of the instance's secrets asked again, since the broker refused them; tell whether any will be."""
+    return expire((instance.username, instance.password, instance.access_key, instance.secret_key))
+
+
+def _set_user(client: Client, instance: MqttInstance, client_id: str) -> None:
     if instance.auth == "ApsaraSignature":
         # ApsaraMQ for MQTT, signature authentication: the client id signed with the secret key.
         signature = hmac.digest(resolve(str(instance.secret_key)).encode(), client_id.encode(), "sha1")
@@ -51,6 +73,3 @@ def new_client(
     elif instance.username is not None:
         password = resolve(instance.password) if instance.password else None
         client.username_pw_set(resolve_if_reference(instance.username), password)
-    if instance.endpoint.startswith("mqtts:"):
-        client.tls_set_context(tls_context(instance.tls or Tls()))
-    return client
