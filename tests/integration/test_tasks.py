@@ -1,6 +1,8 @@
 """Message outflow tasks on real brokers, through `mqbridge run` and `mqbridge task`."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -276,8 +278,16 @@ def test_changed_rules_touch_only_what_changed_and_bad_ones_nothing(
             assert bridge.told("show", "removed")[0] == 1
             _publish(device, [1])
             assert wait_until(lambda: bridge.counter("mqbridge_records_total", outcome="delivered") == 6, timeout_s=10)
-        stored = [_numbers(consume(rocketmq.name_server, topic, timeout_s=3)) for topic in topics]
-    assert stored == [[0, 1], [0, 0], [1], [1]]
+            config_hash = bridge.readiness()[1]["config_hash"]
+            bridge.write(rules(steady, _task("changed", topics[2], source="others"), _task("added", topics[3])))
+            bridge.wait_for_config(config_hash)
+            bridge.wait_for_state("changed", "RUNNING")
+            _publish(device, [2])
+            _publish(device, [3], "others/d1")
+            assert wait_until(lambda: bridge.counter("mqbridge_records_total", outcome="delivered") == 9, timeout_s=10)
+        expected = [[0, 1, 2], [0, 0], [1, 3], [1, 2]]
+        for topic, numbers in zip(topics, expected, strict=True):
+            assert sorted(_numbers(consume(rocketmq.name_server, topic, len(numbers)))) == numbers
 
 
 def _starts(bridge: TaskBridge, rule: str) -> int:
@@ -327,12 +337,10 @@ def test_a_route_sends_to_several_topics_and_all_must_exist(
             brands = ["AB", "A", "B", "C"]
             publish_all(device, [("devices/d1", _reading(n, brand=brand), 1) for n, brand in enumerate(brands)])
             assert wait_until(lambda: bridge.counter("mqbridge_records_total", outcome="delivered") == 4, timeout_s=10)
-        stored = [
-            sorted(_numbers(consume(rocketmq.name_server, each, timeout_s=3))) for each in (all_items, sale, other)
-        ]
+        for topic, numbers in ((all_items, [0, 1, 2]), (sale, [0, 1]), (other, [3])):
+            assert sorted(_numbers(consume(rocketmq.name_server, topic, len(numbers)))) == numbers
     finally:
         bridge.process.stop()
-    assert stored == [[0, 1, 2], [0, 1], [3]]
 
 
 def test_workers_are_told_and_changed_as_one(
@@ -353,6 +361,9 @@ def test_workers_are_told_and_changed_as_one(
         config_hash = bridge.readiness()[1]["config_hash"]
         bridge.write("not: [rules")
         assert wait_until(lambda: "config_error" in bridge.readiness()[1], timeout_s=10)
+        os.kill(children_of(bridge.process.pid)[0], signal.SIGKILL)
+        assert wait_until(lambda: len(bridge.readiness()[1]["rules"]) < 3, timeout_s=10)
+        assert wait_until(lambda: len(bridge.readiness()[1]["rules"]) == 3, timeout_s=20), "it has what is in force"
         assert bridge.readiness()[1]["config_hash"] == config_hash
         bridge.write(rules(4))
         assert wait_until(lambda: len(bridge.readiness()[1].get("rules", [])) == 4, timeout_s=20)
@@ -363,6 +374,10 @@ def test_workers_are_told_and_changed_as_one(
             _publish(device, [n], f"parent{n}/d1")
         assert [bridge.told("resume", name)[0] for name in ("task-0", "task-1")] == [0, 0]
         assert sorted(_numbers(consume(rocketmq.name_server, fresh_topic, 4))) == [0, 1, 2, 3]
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_commands_are_not_taken_from_web_pages(

@@ -13,12 +13,13 @@ from mqbridge.rules import (
     RocketMQInstance,
     Rules,
     RunOptions,
+    StatusRule,
     rule_name,
 )
 
 __all__ = ["Changes", "Key", "Part", "RunnableRule", "changes", "flow_of", "parts"]
 
-RunnableRule = OutboundRule | InboundRule | EventStreaming
+RunnableRule = OutboundRule | InboundRule | StatusRule | EventStreaming
 # Flow and name: a task may be named as a data rule is.
 Key = tuple[str, str]
 
@@ -52,12 +53,18 @@ def flow_of(rule: RunnableRule) -> str:
     """Return the name of the flow that carries a rule."""
     if isinstance(rule, EventStreaming):
         return "outflow"
+    if isinstance(rule, StatusRule):
+        return "status"
     return "outbound" if isinstance(rule, OutboundRule) else "inbound"
 
 
 def parts(rules: Rules) -> dict[Key, Part]:
-    """Return what of the document runs: data rules that are enabled, and all tasks, since one that is paused may be asked about."""
-    data_rules: list[RunnableRule] = [*rules.outbound, *rules.inbound]
+    """Return what of the document runs: data rules that are enabled, and all tasks, since one that is paused may be asked about.
+
+    A status rule runs where its MQTT instance says on which topics the broker publishes presence.
+    """
+    status = [rule for rule in rules.status if rules.mqtt[str(rule.source.instance_id)].presence_from is not None]
+    data_rules: list[RunnableRule] = [*rules.outbound, *rules.inbound, *status]
     enabled = [rule for rule in data_rules if rule.status == "Enabled"]
     found = [
         Part(
@@ -88,7 +95,7 @@ def _instances(rule: RunnableRule, rules: Rules) -> Iterator[Any]:
         yield rules.mqtt[str(rule.source.mqtt.instance_id)]
         sink = rule.sink.rocketmq.instance_id
         yield rules.rocketmq[str(sink.value if sink is not None else "")]
-    elif isinstance(rule, OutboundRule):
+    elif isinstance(rule, OutboundRule | StatusRule):
         yield rules.mqtt[str(rule.source.instance_id)]
         yield rules.rocketmq[str(rule.destination.instance_id)]
     else:

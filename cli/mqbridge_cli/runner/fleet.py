@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 
-from mqbridge.rules import EventStreaming, MqttInstance, OutboundRule, Rules
+from mqbridge.rules import EventStreaming, MqttInstance, OutboundRule, Rules, StatusRule
 from mqbridge.telemetry import Counters, logger
 from mqbridge_cli.runner.blocking import may_block
 from mqbridge_cli.runner.changes import Key, Part, changes, parts
@@ -69,8 +69,8 @@ class Fleet:
 
     def start(self) -> None:
         """Begin."""
-        if self._part[0] == 1 and self._rules.status:
-            logger().warning("StatusRules are not run by this version", extra={"count": len(self._rules.status)})
+        if self._part[0] == 1:
+            _warn_of_what_does_not_run(self._rules)
         with self._lock:
             self._start(self.lives)
 
@@ -185,9 +185,20 @@ def _drain(lives: Sequence[RuleLife]) -> None:
         life.finish(deadline)
 
 
+def _warn_of_what_does_not_run(rules: Rules) -> None:
+    for rule in rules.status:
+        instance_id = str(rule.source.instance_id)
+        if rule.status == "Enabled" and rules.mqtt[instance_id].presence_from is None:
+            logger().warning(
+                "status rule does not run here: its MQTT instance does not say where its presence comes from (PresenceFrom); "
+                "functions/outbound/status.py takes what a broker posts",
+                extra={"rule": rule.rule_id, "instance": instance_id},
+            )
+
+
 def _warn(life: RuleLife) -> None:
     rule = life.part.rule
-    if isinstance(rule, OutboundRule) and rule.run_options.dead_letter_queue is None:
+    if isinstance(rule, OutboundRule | StatusRule) and rule.run_options.dead_letter_queue is None:
         logger().warning(
             "rule has no dead-letter queue: a message that can never be delivered will wait at the MQTT broker",
             extra={"rule": life.name},

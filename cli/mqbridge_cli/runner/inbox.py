@@ -68,6 +68,11 @@ class Inbox:
             self._first_arrival = reopened if self._lanes.fresh_count else None
             return taken
 
+    def waiting(self) -> list[Item]:
+        """Return all records that wait here."""
+        with self._lock:
+            return self._lanes.waiting()
+
     def settled(self, count: int) -> None:
         """Note that the worker is done with `count` records."""
         with self._lock:

@@ -56,10 +56,12 @@ class Lanes:
 
     def oldest(self) -> float | None:
         """Return when the record that has been here for longest arrived: each lane has its first in front."""
-        fronts = [held.items[0] for held in self._held.values() if held.items]
-        if self._fresh:
-            fronts.append(self._fresh[0])
+        fronts = (lane[0] for lane in (self._fresh, *(held.items for held in self._held.values())) if lane)
         return min((item.arrived for item in fronts), default=None)
+
+    def waiting(self) -> list[Item]:
+        """Return everything, whatever it waits for."""
+        return [*(item for held in self._held.values() for item in held.items), *self._fresh]
 
     def take(self, now: float, limit: int) -> list[Item]:
         """Remove and return up to `limit` records that may be sent now, each lane's in order."""

@@ -28,7 +28,7 @@ from mqbridge_cli.runner.lanes import Item
 from mqbridge_cli.runner.state import RuleState, State
 from rocketmq_remoting import random_message_id
 
-__all__ = ["MqttSource", "client_id_of"]
+__all__ = ["MqttSource", "client_id_of", "share_name_of"]
 
 MAX_CLIENT_ID_LENGTH = 64
 RECONNECT_MIN_S, RECONNECT_MAX_S = 1.0, 4.0
@@ -55,6 +55,14 @@ def client_id_of(instance: MqttInstance, flow: str, rule: str, share: str = "") 
     return f"{client_id[: MAX_CLIENT_ID_LENGTH - 13]}-{digest}"
 
 
+def share_name_of(flow: str, rule: str) -> str:
+    """Return the name under which the broker deals a rule's messages out among all runners that share it; no other rule's.
+
+    A task may be named as a data rule is, and no data rule has a dot in its name.
+    """
+    return f"mqbridge-outflow.{rule}" if flow == "outflow" else f"mqbridge-{rule}"
+
+
 class MqttSource:
     """Subscribe to a parent topic and everything below it; with `share`, to this runner's part of it."""
 
@@ -73,10 +81,9 @@ class MqttSource:
         keep_alive_s: int = KEEP_ALIVE_S,
     ) -> None:
         self._instance = instance
-        self._filter = f"{topic}/#"  # matches the parent itself as well (MQTT 5, 4.7.1.2)
-        if share:
-            # Named after the rule, not the runner: the broker deals the messages out among all sessions of one share name.
-            self._filter = f"$share/mqbridge-{rule}/{self._filter}"
+        self._topic = topic
+        self._shared = f"$share/{share_name_of(flow, rule)}/" if share else ""
+        self._no_longer_ours: set[str] = set()
         self._rule = rule
         self._inbox = inbox
         self._credit = credit
@@ -133,9 +140,14 @@ class MqttSource:
         self._is_reading = False
 
     def close(self) -> None:
-        """Disconnect, once the broker has taken every acknowledgement."""
+        """Disconnect, once the broker has taken every acknowledgement; the session stays. What came at QoS 0 nobody keeps."""
         with self._lock:
             self._client.leave(SETTLE_TIMEOUT_S)
+        for item in self._inbox.waiting():
+            if item.token[1] == 0:
+                self._counters.add(
+                    "mqbridge_dropped_total", rule=self._rule, reason="qos0_not_kept", intentional="false"
+                )
 
     def _connect(self, patience_s: float) -> None:
         """Dial if it is time to; otherwise wait, not longer than `patience_s`."""
@@ -218,9 +230,18 @@ class MqttSource:
     def _subscribe(self) -> None:
         if self._is_five:
             options = SubscribeOptions(qos=self._instance.subscribe_qos, retainHandling=RETAIN_NOT_SENT)
-            self._client.subscribe(self._filter, options=options)
+            self._client.subscribe(self._filter(self._topic), options=options)
         else:
-            self._client.subscribe(self._filter, qos=self._instance.subscribe_qos)
+            self._client.subscribe(self._filter(self._topic), qos=self._instance.subscribe_qos)
+
+    def _filter(self, topic: str) -> str:
+        return f"{self._shared}{topic}/#"  # matches the parent itself as well (MQTT 5, 4.7.1.2)
+
+    def _leave_to_others(self, topic: str) -> None:
+        """End a subscription that the session has from when the rule had another source; what comes by it, no rule wants."""
+        if topic not in self._no_longer_ours:
+            self._no_longer_ours.add(topic)
+            self._client.unsubscribe(self._filter(topic))
 
     def _has_room_for(self, publish: Publish) -> bool:
         if self._inbox.unsettled < READ_CREDITS * self._credit:
@@ -234,6 +255,9 @@ class MqttSource:
             return
         if self._running_since is None and self._state.snapshot.state is not State.STARTING_FAILED:
             self._runs()  # SUBACK may be behind all that waited for this session
+        parent = publish.topic.partition("/")[0]
+        if parent != self._topic:
+            self._leave_to_others(parent)
         if publish.retain and not self._is_five:
             # Under 3.1.1 the broker cannot be told to keep retained messages: this is an old value, sent because we subscribed.
             self._counters.add("mqbridge_dropped_total", rule=self._rule, reason="retained", intentional="true")

@@ -6,10 +6,11 @@ from typing import Any
 
 from functions.inbound.app import handler as inbound_handler
 from functions.outbound.app import handler as outbound_handler
+from functions.outbound.status import handler as status_handler
 from functions.outflow.app import handler as outflow_handler
 from mqbridge.delivery import OpenSinks
 from mqbridge.handler import Bridge
-from mqbridge.rules import BatchWindow, EventStreaming, InboundRule, OutboundRule, Rules, rule_name
+from mqbridge.rules import BatchWindow, EventStreaming, InboundRule, OutboundRule, Rules, StatusRule, rule_name
 from mqbridge.secrets import UnresolvedSecret
 from mqbridge.telemetry import Counters
 from mqbridge_cli.runner.blocking import OnBlock, stops_at_reject
@@ -21,6 +22,7 @@ from mqbridge_cli.runner.mqtt_source import MqttSource
 from mqbridge_cli.runner.rocketmq_source import RocketMQSource
 from mqbridge_cli.runner.source import Source
 from mqbridge_cli.runner.state import RuleState, State
+from mqbridge_cli.runner.status_source import StatusSource
 from mqbridge_cli.runner.throttle import Throttle
 from mqbridge_cli.runner.topics import LOOK_AGAIN_S, static_topics, wait_until_topics_exist
 from mqbridge_cli.runner.worker import Worker
@@ -31,7 +33,12 @@ __all__ = ["DRAIN_TIMEOUT_S", "RuleRunner"]
 MIN_CREDIT = 1_000
 DRAIN_TIMEOUT_S = 20.0
 
-_HANDLERS = {"outbound": outbound_handler, "inbound": inbound_handler, "outflow": outflow_handler}
+_HANDLERS = {
+    "outbound": outbound_handler,
+    "inbound": inbound_handler,
+    "status": status_handler,
+    "outflow": outflow_handler,
+}
 
 
 class RuleRunner:
@@ -59,6 +66,7 @@ class RuleRunner:
         self._on_block = on_block
         self._sinks = OpenSinks(rules)
         self._stopping = threading.Event()
+        self._is_closed = False
         self.inbox = Inbox(window, credit)
         self._source = self._make_source(credit, counters, share)
         stops = stops_at_reject(rule)
@@ -101,6 +109,9 @@ class RuleRunner:
         self._close()
 
     def _close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._source.close()
         self._sinks.close()
 
@@ -126,6 +137,8 @@ class RuleRunner:
                 credit=credit,
                 state=self._state,
             )
+        if isinstance(rule, StatusRule):
+            return self._status_source(rule, credit, counters, share)
         source = rule.source.mqtt if isinstance(rule, EventStreaming) else rule.source
         return MqttSource(
             instance=self._rules.mqtt[str(source.instance_id)],
@@ -139,10 +152,25 @@ class RuleRunner:
             share=share,
         )
 
+    def _status_source(self, rule: StatusRule, credit: int, counters: Counters, share: str) -> Source:
+        instance = self._rules.mqtt[str(rule.source.instance_id)]
+        if instance.presence_from is None:
+            raise ValueError(f"{rule.rule_id}: expected PresenceFrom of {instance.instance_id}, got nothing")
+        return StatusSource(
+            instance=instance,
+            presence_from=instance.presence_from,
+            rule=rule,
+            inbox=self.inbox,
+            credit=credit,
+            state=self._state,
+            counters=counters,
+            share=share,
+        )
+
 
 def _needed_topics(rule: RunnableRule) -> tuple[str, tuple[str, ...]]:
     """Return the RocketMQ instance that a rule sends to, and the topics that must be there before it starts."""
-    if isinstance(rule, OutboundRule):
+    if isinstance(rule, OutboundRule | StatusRule):
         return str(rule.destination.instance_id), (rule.destination.topic,)
     if isinstance(rule, EventStreaming):
         sink = rule.sink.rocketmq.instance_id

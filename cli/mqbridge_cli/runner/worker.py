@@ -129,11 +129,8 @@ class Worker:
             self._busy_since = self._clock.monotonic()
             self._oldest_of_batch = min(item.arrived for item in items)
             self._process(items)
-            self._busy_since = None
-            if self._stopped_at is not None:
-                return False
-            self._oldest_of_batch = None
-        return bool(items) or not is_draining
+            self._busy_since = self._oldest_of_batch = None
+        return self._stopped_at is None and (bool(items) or not is_draining)
 
     def _wait_s(self) -> float:
         now = self._clock.monotonic()
@@ -164,6 +161,7 @@ class Worker:
 
     def _settle(self, items: list[Item], failures: dict[str, dict[str, Any]]) -> None:
         done, again, refused = [], [], []
+        stops = self._stop_at is not None
         for item in items:
             failure = failures.get(item.event["id"])
             if failure is None:
@@ -175,10 +173,12 @@ class Worker:
                 again.append((item, failure["retryAfter"]))
             else:
                 refused.append(item)
+                if stops:
+                    again.append((item, 0.0))
         self._source.settle(done)
         self._inbox.settled(len(done))
         self._inbox.hold(again, self._clock.monotonic())
-        if refused and self._stop_at is not None:
+        if refused and stops:
             self._stopped_at = refused[0], failures[refused[0].event["id"]]
         else:
             self._leave_to_source(refused)

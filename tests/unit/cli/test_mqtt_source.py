@@ -278,10 +278,38 @@ def test_closing_writes_the_acknowledgements_though_much_is_unread(played: Playe
     assert not closing.is_alive()
 
 
+def test_what_came_at_qos_0_and_was_not_sent_on_is_counted_when_the_source_is_closed() -> None:
+    """Of QoS 1 the broker has all that is not acknowledged."""
+    played = Played()
+    played.connect(_CONNACK)
+    played.says(_publish(1, 2, qos=0) + _publish(3))
+    (first, *_) = played.items()
+    played.inbox.hold([(first, 60.0)], time.monotonic())
+    played.close()
+    assert played.counters.snapshot() == {
+        ("mqbridge_dropped_total", (("rule", "r"), ("reason", "qos0_not_kept"), ("intentional", "false"))): 1
+    }
+
+
+def test_a_subscription_from_when_the_rule_had_another_source_is_ended(played: Played) -> None:
+    """The session has it still. What comes by it until then goes on, and no rule wants it."""
+    played.connect(_CONNACK_SESSION_PRESENT)
+    other = encode_publish(Publish("former/d1", b"1", 1, False, False, 9, []), is_five=True)
+    played.says(other)
+    unsubscribe = played.heard()
+    assert unsubscribe[0] == 0xA2
+    assert unsubscribe.endswith(b"\x00\x08former/#")
+    played.says(other + _publish(2))
+    assert [item.event["subject"] for item in played.items()] == ["former/d1", "former/d1", "devices/d1"]
+    played._broker.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        played.heard()
+
+
 def test_an_old_value_under_3_1_1_is_acknowledged_and_counted_as_dropped() -> None:
     played = Played("3.1.1")
     played.connect(_CONNACK_3)
-    played.says(b"\x33\x06\x00\x01d\x00\x07x")  # PUBLISH, QoS 1, RETAIN
+    played.says(b"\x33\x0c\x00\x07devices\x00\x07x")  # PUBLISH, QoS 1, RETAIN
     played.pump()
     assert played.heard() == bytes((_PUBACK, 2, 0, 7))
     assert played.inbox.unsettled == 0
