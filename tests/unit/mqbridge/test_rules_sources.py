@@ -20,6 +20,7 @@ from mqbridge import handler as handler_module
 from mqbridge.rules import InvalidRules, Rules, RulesError, UnreadableRules, load
 from mqbridge.sources import RefreshedRules
 from mqbridge.sources.places import (
+    DEFAULT_TTL_S,
     AppConfigProfile,
     Inline,
     LocalFile,
@@ -30,7 +31,7 @@ from mqbridge.sources.places import (
 )
 from mqbridge.sources.reading import CannotRead
 from mqbridge.telemetry import Counters
-from tests.unit.mqbridge.support import document, outbound_rule
+from tests.unit.mqbridge.support import ROOT, document, outbound_rule
 
 
 def text_of(topic: str = "telemetry", **more: Any) -> str:
@@ -106,6 +107,14 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 )
 def test_the_setting_names_a_place(source: str, place: Any) -> None:
     assert place_of(source) == place
+
+
+def test_the_documentation_names_every_kind_of_place_as_it_is_written() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    table = page.partition("## Where rules come from")[2].partition("\n\nWhat comes from")[0]
+    places = [place_of(each) for each in re.findall(r"^\| `([^`]+)` \| (?!what)", table, re.MULTILINE)]
+    assert [type(each) for each in places] == [LocalFile, Inline, Parameter, Parameter, AppConfigProfile, S3Object]
+    assert f"`{DEFAULT_TTL_S:g}`" in page
 
 
 @pytest.mark.parametrize(
