@@ -13,7 +13,7 @@ import pytest
 from devstack.javatool import consume
 from devstack.processes import wait_until
 from devstack.rocketmq import RocketMQ
-from rocketmq_remoting import Client, Consumer, Message, Producer, StartFrom, random_message_id
+from rocketmq_remoting import Client, Consumer, Message, Producer, StartFrom, StoredMessage, random_message_id
 
 FREEZER = """
 import sys, time
@@ -48,6 +48,43 @@ def test_large_body_is_compressed_and_java_reads_it(rocketmq: RocketMQ, fresh_to
         assert outcome.error is None
     stored = consume(rocketmq.name_server, fresh_topic, 2, timeout_s=10)
     assert sorted(bytes(each["body"]) for each in stored) == sorted((shrinks, grows))
+
+
+@pytest.mark.parametrize(("max_batch_messages", "max_requests"), [(1, 32), (10, 4), (1_000, 64)])
+def test_pipelined_messages_are_all_stored_where_it_is_said_and_those_of_a_key_in_order(
+    rocketmq: RocketMQ, fresh_topic: str, max_batch_messages: int, max_requests: int
+) -> None:
+    rocketmq.create_topic(fresh_topic, queues=4)
+    sent = [_message(fresh_topic, b"%d" % n, sharding_key=f"k{n % 21}" if n % 21 else "") for n in range(2_000)]
+    producer = Producer(
+        Client([rocketmq.name_server]), max_batch_messages=max_batch_messages, max_requests=max_requests
+    )
+    outcomes = producer.send(iter(sent), time.monotonic() + 20)
+    producer.close()
+    assert [outcome.error for outcome in outcomes] == [None] * len(sent)
+    consumer = Consumer(
+        Client([rocketmq.name_server]), group=f"GID_{fresh_topic}", topic=fresh_topic, start_from=StartFrom.first()
+    )
+    stored: list[StoredMessage] = []
+
+    def enough() -> bool:
+        polled = consumer.poll(0.2)
+        consumer.settle(polled)
+        stored.extend(polled)
+        return len(stored) >= len(sent)
+
+    assert wait_until(enough, timeout_s=20), consumer.problem
+    consumer.close()
+    places = {(each.queue_id, each.queue_offset): each for each in stored}
+    assert len(places) == len(stored) == len(sent)
+    for ours, outcome in zip(sent, outcomes, strict=True):
+        assert outcome.queue is not None
+        theirs = places[outcome.queue.queue_id, outcome.queue_offset]
+        assert (theirs.body, theirs.message_id) == (ours.body, ours.message_id)
+    in_order = [int(places[place].body) for place in sorted(places)]
+    for key in range(1, 21):
+        of_key = [number for number in in_order if number % 21 == key]
+        assert of_key == sorted(of_key)
 
 
 def test_sql92_subscription_gets_what_matches(rocketmq: RocketMQ, fresh_topic: str, producer: Producer) -> None:

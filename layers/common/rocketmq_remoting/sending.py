@@ -21,8 +21,9 @@ from .send_requests import send_request
 
 __all__ = ["Round", "SendOutcome", "Sender"]
 
-# A broker refuses requests that it had to leave waiting for 200 ms (waitTimeMillsInSendQueue); so much it stores in less.
-MAX_BYTES_UNDER_WAY = 8 * 1024 * 1024
+# A broker refuses what it had to leave waiting for 200 ms (waitTimeMillsInSendQueue). So much, by the count of `Batch`, it stores in about
+# 20; more makes nothing faster.
+MAX_BYTES_UNDER_WAY = 2 * 1024 * 1024
 # So many bytes of messages are worth the system calls that send them and look for answers.
 SERVE_AT_BYTES = 64 * 1024
 
@@ -59,7 +60,6 @@ class _Parcel:
     batch: Batch
     lane: Lane
     queue: MessageQueue
-    request_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -204,7 +204,7 @@ class Round:
         for broker in self._brokers.values():
             for opaque in broker.connection.answered(broker.under_way.keys()):
                 parcel = broker.under_way.pop(opaque)
-                broker.bytes_under_way -= parcel.request_bytes
+                broker.bytes_under_way -= parcel.batch.stored_bytes
                 self._settle(broker, parcel, broker.connection.take(opaque))
             self._fill(broker)
             is_settled = is_settled and not broker.under_way
@@ -230,8 +230,7 @@ class Round:
         now_ms = int(self._sender.clock() * 1000)
         code, fields, body = send_request(self._sender.group, parcel.queue, parcel.batch.messages, now_ms)
         broker.under_way[broker.connection.submit(code, fields, body)] = parcel
-        parcel.request_bytes = len(body)
-        broker.bytes_under_way += len(body)
+        broker.bytes_under_way += parcel.batch.stored_bytes
         return None
 
     def _settle(self, broker: _Broker, parcel: _Parcel, answer: Frame | RocketMQError | None) -> None:

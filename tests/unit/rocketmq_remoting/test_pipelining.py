@@ -122,6 +122,16 @@ def test_single_messages_of_different_keys_of_a_queue_are_under_way_together_and
     assert slow.under_way == [3, 3]
 
 
+def test_no_more_bytes_are_under_way_than_a_broker_can_store_before_it_gives_requests_up(
+    cluster: ScriptedCluster,
+) -> None:
+    slow = SlowBroker(cluster)
+    cluster.brokers["a"].on(SENDS, slow)
+    messages = [message(place, body=bytes(700_000)) for place in range(6)]
+    assert errors(send(cluster, messages)) == [None] * 6
+    assert slow.under_way == [3, 3]  # the third request began below 2 MiB
+
+
 def test_requests_leave_while_messages_are_still_being_made(cluster: ScriptedCluster) -> None:
     broker = cluster.brokers["a"]
 
