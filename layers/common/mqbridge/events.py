@@ -113,8 +113,10 @@ def _cloud_event(message: MqttMessage, instance_id: str, body: Any, received: Ma
         "data": {"props": props, "systemProperties": system, "userProperties": user, "body": body},
     }
     if message.time_ms:
-        event["time"] = _rfc3339(message.time_ms)
         system["BORN_TIMESTAMP"] = str(message.time_ms)
+        time = _rfc3339(message.time_ms)
+        if time:
+            event["time"] = time
     if "specversion" in received:
         extensions = received.keys() - _OWN_ATTRIBUTES
         if extensions:
@@ -124,4 +126,7 @@ def _cloud_event(message: MqttMessage, instance_id: str, body: Any, received: Ma
 
 @lru_cache(maxsize=16)  # many messages arrive within a millisecond
 def _rfc3339(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):  # a source may claim any time, beyond the calendar too
+        return ""

@@ -2,6 +2,7 @@
 what operators look up through their port.
 """
 
+import traceback
 from collections.abc import Iterable, Sequence
 
 from mqbridge.cleanse import Rejected, Unavailable
@@ -50,11 +51,18 @@ def _plan_record(record: Record, rules: Rules, only_rule: str | None, is_traced:
         return [Planned(record, None, Drop("no_rule", f"no task for topic {parent!r} of {instance_id}"))]
     passage = _Passage(record, message, instance_id, rules)
     # The patterns of several tasks are matched at once; of most tasks that is all there is to do.
-    missing = passage.missing(topic) if len(tasks) > 1 and not is_traced else ()
+    missing = _missing(passage, topic) if len(tasks) > 1 and not is_traced else ()
     return [
         Planned(record, task.streaming, _FILTERED) if task.name in missing else passage.planned(task, is_traced)
         for task in tasks
     ]
+
+
+def _missing(passage: "_Passage", topic: TopicTasks) -> set[str]:
+    try:
+        return passage.missing(topic)
+    except Exception:  # a defect of ours, which each task comes upon again, and answers for
+        return set()
 
 
 class _Passage:
@@ -82,7 +90,7 @@ class _Passage:
         try:
             outcome = self._outcome(task, stages)
         except Exception as error:  # a defect of ours: the other tasks and records must not suffer for it
-            outcome = Reject("unexpected_error", f"{type(error).__name__}: {error}")
+            outcome = Reject("unexpected_error", _place_of(error))
         return Planned(self._record, task.streaming, outcome, tuple(stages) if stages else ())
 
     def _outcome(self, task: Task, stages: list[Stage] | None) -> Plan:
@@ -152,6 +160,12 @@ def _transformed(task: Task, event: TaskEvent, stages: list[Stage] | None) -> Se
         if not events:
             break
     return events
+
+
+def _place_of(error: Exception) -> str:
+    """Return what was raised and where, without its text, which may quote the event."""
+    *_, place = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__}, raised in {place.name} ({place.filename.rpartition('/')[2]}:{place.lineno})"
 
 
 def _counted(count: int, what: str) -> str:
