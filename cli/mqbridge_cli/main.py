@@ -42,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from mqbridge_cli.dlq import command as dlq
 
             return dlq.run(options)
+        if options.command == "presence":
+            from mqbridge_cli import presence
+
+            return presence.run(options.rules, options.rule, options.format, follows=not options.once)
         if options.command == "task":
             from mqbridge_cli import task
 
@@ -217,7 +221,25 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--part", type=_part, help=argparse.SUPPRESS)
     run.add_argument("--accepted", help=argparse.SUPPRESS)
     _add_task(commands)
+    _add_presence(commands)
     return parser
+
+
+def _add_presence(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    presence = commands.add_parser(
+        "presence",
+        help="show who is online, and follow who comes and goes",
+        description="Read the topics that status rules send to, say which clients are online, and print a line for each that comes "
+        "or goes, until stopped. Nothing is consumed: other readers notice nothing.",
+        epilog="exit codes: 0 shown, 2 the rules or a topic cannot be read, 130 stopped by Ctrl-C.  "
+        "example: mqbridge presence --rules config/rules.yaml",
+    )
+    presence.add_argument("--rules", required=True, metavar="RULES", help="a .yaml, .json or .toml file")
+    presence.add_argument("--rule", metavar="ID", help="the topic of this status rule only (default: of all)")
+    presence.add_argument("--once", action="store_true", help="show who is online and end")
+    presence.add_argument(
+        "--format", choices=["text", "json"], default="text", help="text (default), or json: one line each"
+    )
 
 
 def _add_task(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,36 @@ def delivered(bridge: RunningBridge) -> int:
     return bridge.counter("mqbridge_records_total", flow="status", outcome="delivered")
 
 
+def told_by_the_command(directory: Path) -> list[str]:
+    """Return who is online, as `mqbridge presence` says."""
+    command = [sys.executable, "-m", "mqbridge_cli.main", "presence", "--rules", str(directory / "rules.json")]
+    done = subprocess.run(
+        [*command, "--once", "--format", "json"], capture_output=True, text=True, timeout=30, check=True
+    )
+    return [json.loads(line)["clientId"] for line in done.stdout.splitlines()]
+
+
+def test_the_command_follows_who_comes_and_goes(
+    logging_mosquitto: Mosquitto, rocketmq: RocketMQ, fresh_topic: str, tmp_path: Path
+) -> None:
+    rocketmq.create_topic(fresh_topic)
+    rules = status_rules(logging_mosquitto, rocketmq, fresh_topic, {"Broker": "Mosquitto"})
+    told = tmp_path / "told"
+    command = [sys.executable, "-m", "mqbridge_cli.main", "presence", "--rules", str(tmp_path / "rules.json")]
+    with (
+        RunningBridge(tmp_path, rules),
+        told.open("wb") as output,
+        subprocess.Popen(command, stdout=output) as following,
+    ):
+        try:
+            assert wait_until(lambda: "0 online" in told.read_text(), timeout_s=10)
+            with connected(logging_mosquitto, "nothing", client_id="GID_test@@@d1"):
+                assert wait_until(lambda: "online   GID_test@@@d1" in told.read_text(), timeout_s=10)
+            assert wait_until(lambda: "offline  GID_test@@@d1" in told.read_text(), timeout_s=10)
+        finally:
+            following.terminate()
+
+
 def test_mosquitto_s_log_tells_who_comes_leaves_dies_and_takes_over(
     logging_mosquitto: Mosquitto, rocketmq: RocketMQ, fresh_topic: str, tmp_path: Path
 ) -> None:
@@ -90,7 +121,8 @@ def test_mosquitto_s_log_tells_who_comes_leaves_dies_and_takes_over(
             # Two events of who leaves, two of who dies, four of the take-over, one of who stays.
             assert wait_until(lambda: delivered(bridge) >= 9, timeout_s=10), bridge.metrics()
             found = notices(rocketmq, fresh_topic, 10)
-        bridge.process.stop()
+            online = told_by_the_command(tmp_path)
+    assert online == ["GID_test@@@stays"]
     assert told_of("GID_test@@@leaves", found) == ["connect", "disconnect", "tcpclean"]
     assert told_of("GID_test@@@dies", found) == ["connect", "tcpclean"]
     assert {each.client_id for each in found} == {f"GID_test@@@{name}" for name in ("leaves", "dies", "twice", "stays")}
