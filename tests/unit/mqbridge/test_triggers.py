@@ -485,14 +485,14 @@ def test_any_json_value_is_a_batch_or_an_unreadable_event(event: Any) -> None:
         except UnreadableEvent:
             continue
         else:
-            assert len(batch.records) == len(event["Records"] if isinstance(event, dict) else event)
+            assert len(batch.records) == len(event if isinstance(event, list) else event.get("Records", ["one"]))
 
 
 @quick
 @given(data=st.binary(max_size=40))
 def test_any_bytes_are_a_batch_or_an_unreadable_event(data: bytes) -> None:
     with contextlib.suppress(UnreadableEvent):
-        assert triggers.read(data).records == ()  # no more can come of 40 bytes
+        assert len(triggers.read(data).records) <= 1  # no more can come of 40 bytes
 
 
 @quick

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from typing import Any, Protocol
@@ -11,7 +11,16 @@ from typing import Any, Protocol
 from mqbridge.messages import Record
 from mqbridge.outcomes import Settled
 
-__all__ = ["Batch", "Invocation", "Trigger", "Undelivered", "UnreadableEvent", "UnreadableRecord"]
+__all__ = [
+    "Answering",
+    "Batch",
+    "Invocation",
+    "Server",
+    "Trigger",
+    "Undelivered",
+    "UnreadableEvent",
+    "UnreadableRecord",
+]
 
 
 class UnreadableEvent(Exception):
@@ -47,6 +56,10 @@ class Invocation:
         self.raw = raw
         self._request_id = request_id
 
+    def of(self, event: Any) -> "Invocation":
+        """Return the same invocation with what stands in its event."""
+        return Invocation(event, request_id=self._request_id)
+
     def id_of(self, place: int = 0) -> str:
         """Return the id of the record at `place`, where it has none of its own: the same when the platform tries again."""
         return f"{self._request_id}/{place}" if self._request_id else self.digest_id_of(place)
@@ -65,18 +78,39 @@ class Invocation:
             return os.urandom(32).hex()
 
 
+class Answering(Protocol):
+    """Who answers for a batch: the trigger itself, or what it made for the one invocation."""
+
+    @property
+    def name(self) -> str:
+        """The trigger's name, fit for a metric label."""
+        ...
+
+    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Any:
+        """Return what the platform understands.
+
+        Args:
+            settled: what became of each record.
+            deadline: time.monotonic seconds at which the platform ends the invocation; None if it does not say.
+
+        Raises:
+            Undelivered: the platform understands nothing but an error.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The records of one invocation. With `only_rule`, they are meant for that rule alone.
+    """The records of one invocation, and who answers for them. With `only_rule`, they are meant for that rule alone.
 
     `groups`, where the source keeps order, says for each record which group it is of: of one group, none may be carried out after an
     earlier one has failed. "" is of no group.
     """
 
-    trigger: "Trigger"
+    trigger: Answering
     records: tuple[Record, ...]
     only_rule: str | None = None
-    groups: tuple[str, ...] = field(default=())
+    groups: tuple[str, ...] = ()
 
 
 class Trigger(Protocol):
@@ -96,14 +130,10 @@ class Trigger(Protocol):
         """
         ...
 
-    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Any:
-        """Return what the platform understands.
 
-        Args:
-            settled: what became of each record.
-            deadline: time.monotonic seconds at which the platform ends the invocation; None if it does not say.
+class Server(Trigger, Protocol):
+    """A trigger whose senders know answers, and take an error for one."""
 
-        Raises:
-            Undelivered: the platform understands nothing but an error.
-        """
+    def unavailable(self, event: Any) -> Any:
+        """Return the answer when nothing could be done, for a reason that is not the event's."""
         ...

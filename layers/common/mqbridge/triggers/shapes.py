@@ -1,7 +1,8 @@
-"""The shapes in which one message stands in an event: CloudEvents of both kinds, their data alone, and AWS IoT rule columns.
+"""The shapes in which one message stands in an event: CloudEvents, their data alone, AWS IoT rule columns, EMQX's, EventBridge's.
 
 Alibaba's event streams and Function Compute triggers send `props` + `body` for MQTT and `topic` + `body` for RocketMQ; the runner
-sends the same with what those lose (DESIGN section 3).
+sends the same with what those lose (DESIGN section 3). A CloudEvent of any other type is a PUBLISH: its subject is the topic, its data
+the payload.
 """
 
 import json
@@ -12,16 +13,28 @@ from typing import Any
 
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.triggers.batch import UnreadableRecord
+from mqbridge.triggers.emqx import is_emqx, read_emqx
 from mqbridge.triggers.fields import from_base64, keys_of, kind_of, pairs, text, whole, whole_or
 
-__all__ = ["read_message"]
+__all__ = ["is_message", "read_message", "time_ms_of"]
 
 _EXPECTED = (
     "a CloudEvent with data, an object with props and body (MQTT), one with topic and body (RocketMQ), "
-    "or the columns payload_b64 and topic of an AWS IoT rule"
+    "the columns payload_b64 and topic of an AWS IoT rule, or an event of EMQX"
 )
+_OURS = ("mqtt:", "mq:")  # how the types of Alibaba's CloudEvents begin
+_ROCKETMQ = "mq:"
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _NO_CLIENT = "n/a"  # AWS IoT's clientid() for what was not published over MQTT
+
+
+def is_message(element: Any) -> bool:
+    """Tell whether this is meant to be a message, readable or not: what has the marks of one of the shapes."""
+    if not isinstance(element, Mapping):
+        return False
+    if "specversion" in element or "payload_b64" in element or is_emqx(element) or _is_eventbridge(element):
+        return True
+    return "body" in element and ("topic" in element or "props" in element)
 
 
 def read_message(element: Any, *, id: str, time_ms: int) -> MqttMessage | RocketMQMessage:  # CloudEvents' own word
@@ -30,22 +43,53 @@ def read_message(element: Any, *, id: str, time_ms: int) -> MqttMessage | Rocket
     Raises:
         UnreadableRecord: says what was expected and what came.
     """
+    if _is_eventbridge(element):  # as its rule puts it into a queue
+        time_ms = time_ms_of(element["time"]) if element.get("time") is not None else time_ms
+        id, element = text(element, "id") or id, element["detail"]
     if not isinstance(element, Mapping):
         raise UnreadableRecord(f"expected {_EXPECTED}, got {kind_of(element)}")
-    if "specversion" in element:
-        return _cloud_event(element, id, time_ms)
-    if "payload_b64" in element:
-        return _iot_columns(element, id, time_ms)
-    return _data(element, "", id, time_ms)
+    return _cloud_event(element, id, time_ms) if "specversion" in element else _bare(element, "", id, time_ms)
+
+
+def _is_eventbridge(element: Any) -> bool:
+    return isinstance(element, Mapping) and "detail-type" in element and "detail" in element
 
 
 def _cloud_event(event: Mapping[str, Any], fallback_id: str, fallback_time_ms: int) -> MqttMessage | RocketMQMessage:
-    data = event.get("data")
-    if not isinstance(data, Mapping):
-        raise UnreadableRecord(f"data: expected an object, got {kind_of(data)}")
-    time_text = event.get("time")
-    time_ms = _time_ms(time_text) if time_text is not None else fallback_time_ms
-    return _data(data, text(event, "subject"), text(event, "id") or fallback_id, time_ms)
+    subject, kind, data = text(event, "subject"), text(event, "type"), event.get("data")
+    source_id = text(event, "id") or fallback_id
+    time_ms = time_ms_of(event["time"]) if event.get("time") is not None else fallback_time_ms
+    raw = from_base64(event["data_base64"], "data_base64") if "data_base64" in event else None
+    if raw is not None:
+        data = _parsed(raw)
+    is_ours = kind.startswith(_OURS) or not subject
+    if isinstance(data, Mapping) and (is_ours or is_message(data) or "body" in data):
+        return _bare(data, "" if kind.startswith(_ROCKETMQ) else subject, source_id, time_ms)
+    if is_ours or (raw is None and "data" not in event):
+        raise UnreadableRecord(f"data: expected an object, got {kind_of(data if raw is None else raw)}")
+    return MqttMessage(
+        instance_id="",
+        topic=subject,
+        payload=_body({"body": data}) if raw is None else raw,
+        message_id=source_id,
+        time_ms=time_ms,
+        content_type=text(event, "datacontenttype"),
+    )
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _bare(element: Mapping[str, Any], subject: str, source_id: str, time_ms: int) -> MqttMessage | RocketMQMessage:
+    if is_emqx(element):
+        return read_emqx(element, id=source_id, time_ms=time_ms)
+    if "payload_b64" in element:
+        return _iot_columns(element, source_id, time_ms)
+    return _data(element, subject, source_id, time_ms)
 
 
 def _data(data: Mapping[str, Any], subject: str, source_id: str, time_ms: int) -> MqttMessage | RocketMQMessage:
@@ -146,7 +190,12 @@ def _plain(name: Any, value: Any) -> str:
     raise UnreadableRecord(f"userProperties[{str(name)[:50]!r}]: expected text, got {kind_of(value)}")
 
 
-def _time_ms(value: Any) -> int:
+def time_ms_of(value: Any) -> int:
+    """Return an RFC 3339 time as Unix time in milliseconds.
+
+    Raises:
+        UnreadableRecord: it is none.
+    """
     if not isinstance(value, str):
         raise UnreadableRecord(f"time: expected an RFC 3339 time, got {kind_of(value)}")
     return _parsed_time_ms(value)

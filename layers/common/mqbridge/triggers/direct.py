@@ -1,0 +1,57 @@
+"""What invokes the function itself: a back end with a command, a script, a pipe whose input transformer made messages of its records.
+
+One message in any of the shapes, or an array of them. Asynchronous invocations understand nothing but an error, and synchronous ones
+understand it too.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mqbridge.messages import Record
+from mqbridge.outcomes import Settled
+from mqbridge.triggers.batch import Batch, Invocation
+from mqbridge.triggers.raising import done_or_raise
+from mqbridge.triggers.records import record_of
+from mqbridge.triggers.shapes import is_message
+
+__all__ = ["Direct"]
+
+
+class Direct:
+    """{"topic", "body", ...}, {"props", "body"}, one CloudEvent, the object of an EMQX webhook; or an array of them."""
+
+    name = "direct"
+
+    def matches(self, event: Any) -> bool:
+        """Tell whether this is a message, or an array with at least one: others in it may be broken.
+
+        An array with CloudEvents or queue messages among other things is none: whoever sent it hears answers by their ids.
+        """
+        if not isinstance(event, list):
+            return is_message(event)
+        return any(map(is_message, event)) and not any(
+            isinstance(each, Mapping) and ("specversion" in each or "eventSource" in each) for each in event
+        )
+
+    def read(self, invocation: Invocation) -> Batch:
+        """Return one record per message; its id is a CloudEvent's own, else the invocation's with its place."""
+        event = invocation.event
+        elements = event if isinstance(event, list) else [event]
+        return Batch(
+            trigger=self,
+            records=tuple(record_of(each, id=_id_of(each) or invocation.id_of(at)) for at, each in enumerate(elements)),
+        )
+
+    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Mapping[str, Any]:
+        """Return if all is done.
+
+        Raises:
+            Undelivered: something is not.
+        """
+        del deadline  # nothing is asked of anybody
+        return done_or_raise(settled)
+
+
+def _id_of(element: Any) -> str:
+    found = element.get("id") if isinstance(element, Mapping) else None
+    return found if isinstance(found, str) else ""

@@ -1,0 +1,51 @@
+"""Function Compute's ApsaraMQ for MQTT trigger: an array of messages without envelope.
+
+Shape: Function Compute's "formats of event for different triggers". There is neither id nor time, and no answer for a part of the array:
+after an error, all of it comes again, perhaps under another request id. So ids follow from what the whole array holds: they are the same
+when it comes again. Two arrays with all the same messages in them have the same ids too.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mqbridge.messages import Record
+from mqbridge.outcomes import Settled
+from mqbridge.triggers.batch import Batch, Invocation
+from mqbridge.triggers.raising import done_or_raise
+from mqbridge.triggers.records import record_of
+
+__all__ = ["FcMqtt"]
+
+
+class FcMqtt:
+    """[{"props": {"firstTopic", "secondTopic", "clientId"}, "body"}]."""
+
+    name = "fc_mqtt"
+
+    def matches(self, event: Any) -> bool:
+        """Tell whether this is such an array; one element with its marks is enough, others may be broken."""
+        return isinstance(event, list) and any(map(_is_ours, event)) and not any(map(_is_others, event))
+
+    def read(self, invocation: Invocation) -> Batch:
+        """Return one record per message."""
+        elements = enumerate(invocation.event)
+        return Batch(
+            trigger=self, records=tuple(record_of(each, id=invocation.digest_id_of(at)) for at, each in elements)
+        )
+
+    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Mapping[str, Any]:
+        """Return if all is done.
+
+        Raises:
+            Undelivered: something is not; the trigger's own retry policy sends the whole array again.
+        """
+        del deadline  # nothing is asked of anybody
+        return done_or_raise(settled)
+
+
+def _is_ours(element: Any) -> bool:
+    return isinstance(element, Mapping) and "props" in element and "body" in element
+
+
+def _is_others(element: Any) -> bool:
+    return isinstance(element, Mapping) and ("specversion" in element or "eventSource" in element)

@@ -1,0 +1,90 @@
+"""Function Compute's RocketMQ trigger, of ApsaraMQ for RocketMQ and of a self-managed Apache RocketMQ.
+
+Shapes: Function Compute's "formats of event for different triggers", and for `RawData` the trigger's eventSchema. In streaming mode the
+event is an array, of one too; in event-driven mode it is one CloudEvent alone. There is no answer for a part of an array: after an error
+all of it comes again.
+
+Its CloudEvents look like the runner's, which hears answers of another kind. They are told apart by what EventBridge adds on the way, or
+by their source; and where neither is there, by the form: only Function Compute hands its functions bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mqbridge.messages import Record
+from mqbridge.outcomes import Settled
+from mqbridge.triggers.batch import Batch, Invocation
+from mqbridge.triggers.raising import done_or_raise
+from mqbridge.triggers.records import record_of
+
+__all__ = ["FcRocketMQ", "is_from_fc"]
+
+_ADDED = "aliyun"  # aliyunaccountid, aliyuneventbusname, aliyunpublishtime, ...
+_SOURCES = ("RocketMQ-Function-", "MQTT-Function-")  # and the trigger's name
+
+
+class FcRocketMQ:
+    """[{"specversion", "type": "mq:Topic:SendMessage", "data": {"topic", "systemProperties", "userProperties", "body"}}], one such
+    CloudEvent, or an array of such `data`, with "msgId" from a self-managed cluster.
+    """
+
+    name = "fc_rocketmq"
+
+    def matches(self, event: Any) -> bool:
+        """Tell whether this is one of the shapes; of bare messages one with its marks is enough, others may be broken."""
+        if not isinstance(event, list):
+            return is_from_fc(event)
+        if any(map(_is_cloud_event, event)):
+            return all(map(_is_cloud_event, event)) and any(map(is_from_fc, event))
+        return any(map(_is_raw, event)) and not any(map(_is_queue_message, event))
+
+    def read(self, invocation: Invocation) -> Batch:
+        """Return one record per message; its id is the event's, the message's, or follows from what the whole event holds."""
+        event = invocation.event
+        elements = event if isinstance(event, list) else [event]
+        return Batch(
+            trigger=self,
+            records=tuple(
+                record_of(each, id=_id_of(each) or invocation.digest_id_of(at)) for at, each in enumerate(elements)
+            ),
+        )
+
+    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Mapping[str, Any]:
+        """Return if all is done.
+
+        Raises:
+            Undelivered: something is not; the trigger's own retry policy sends the whole event again.
+        """
+        del deadline  # nothing is asked of anybody
+        return done_or_raise(settled)
+
+
+def is_from_fc(event: Any) -> bool:
+    """Tell whether this is a CloudEvent that came by an event stream of Alibaba Cloud, not made by a runner for one of its rules."""
+    if not _is_cloud_event(event) or "mqbridgerule" in event:
+        return False
+    source = event.get("source")
+    return (isinstance(source, str) and source.startswith(_SOURCES)) or any(
+        isinstance(name, str) and name.startswith(_ADDED) for name in event
+    )
+
+
+def _is_cloud_event(element: Any) -> bool:
+    return isinstance(element, Mapping) and "specversion" in element
+
+
+def _is_raw(element: Any) -> bool:
+    return isinstance(element, Mapping) and "topic" in element and "body" in element
+
+
+def _is_queue_message(element: Any) -> bool:
+    return isinstance(element, Mapping) and "eventSource" in element
+
+
+def _id_of(element: Any) -> str:
+    if not isinstance(element, Mapping):
+        return ""
+    system = element.get("systemProperties")
+    unique = system.get("UNIQ_KEY") if isinstance(system, Mapping) else None
+    found = element.get("id") if _is_cloud_event(element) else unique or element.get("msgId")
+    return found if isinstance(found, str) else ""

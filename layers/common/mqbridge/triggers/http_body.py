@@ -1,0 +1,85 @@
+"""The events that an HTTP request brings: CloudEvents in their three modes, EMQX's objects, or messages in any other shape as JSON.
+
+CloudEvents: the HTTP protocol binding 1.0, sections 3.1 (binary), 3.2 (structured) and 3.3 (batched). In binary mode the body is the data
+and the headers `ce-...` are the attributes.
+"""
+
+import base64
+import json
+from typing import Any
+from urllib.parse import unquote
+
+from mqbridge.triggers.batch import UnreadableEvent
+from mqbridge.triggers.cloudevents_batch import only_rule_of
+from mqbridge.triggers.http_requests import HttpRequest, refused
+from mqbridge.triggers.shapes import is_message
+
+__all__ = ["elements_of", "rule_of"]
+
+_EXPECTED = (
+    "CloudEvents in binary (ce-... headers), structured (application/cloudevents+json) or batched mode "
+    "(application/cloudevents-batch+json), or as JSON an event of EMQX or messages in another shape"
+)
+_ATTRIBUTE = "ce-"
+
+
+def elements_of(request: HttpRequest) -> list[Any]:
+    """Return the elements of a request's batch; a single event is a batch of one.
+
+    Raises:
+        UnreadableEvent: it brings no event; its answer is an HttpResponse.
+    """
+    if request.method.upper() != "POST":
+        raise refused(request, f"expected POST, got {request.method[:20]}", 405, {"allow": "POST"})
+    if request.header("ce-specversion"):
+        return [_binary(request)]
+    try:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError) as error:
+        raise refused(request, f"the body is not JSON: expected {_EXPECTED}") from error
+    media_type = request.header("content-type").partition(";")[0].strip().lower()
+    if media_type == "application/cloudevents+json":
+        is_expected = isinstance(body, dict) and "specversion" in body
+    elif media_type == "application/cloudevents-batch+json":
+        is_expected = isinstance(body, list) and (not body or any(map(_is_cloud_event, body)))
+    else:
+        is_expected = any(map(is_message, body)) or body == [] if isinstance(body, list) else is_message(body)
+    if not is_expected:
+        raise refused(request, f"the body holds no event: expected {_EXPECTED}")
+    return body if isinstance(body, list) else [body]
+
+
+def rule_of(request: HttpRequest, elements: list[Any]) -> str | None:
+    """Return the rule that CloudEvents are meant for by their extension `mqbridgerule`, None for all rules.
+
+    Raises:
+        UnreadableEvent: they are meant for different rules; its answer is an HttpResponse.
+    """
+    try:
+        return only_rule_of([each for each in elements if _is_cloud_event(each)])
+    except UnreadableEvent as error:
+        raise refused(request, str(error)) from error
+
+
+def _is_cloud_event(element: Any) -> bool:
+    return isinstance(element, dict) and "specversion" in element
+
+
+def _binary(request: HttpRequest) -> dict[str, Any]:
+    event: dict[str, Any] = {
+        # The binding, 3.1.3.2: values are percent-encoded once.
+        name.lower().removeprefix(_ATTRIBUTE): unquote(value)
+        for name, value in request.headers.items()
+        if name.lower().startswith(_ATTRIBUTE)
+    }
+    content_type = request.header("content-type")
+    if content_type:
+        event["datacontenttype"] = content_type
+    try:
+        data = json.loads(request.body)
+    except (ValueError, RecursionError):
+        data = None
+    # Of what is no message itself, every byte is payload.
+    if is_message(data) or (isinstance(data, dict) and "body" in data):
+        return event | {"data": data}
+    return event | {"data_base64": base64.b64encode(request.body).decode()}
