@@ -5,15 +5,18 @@ A `Bridge` holds what lives as long as an execution environment: the rules and t
 """
 
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from mqbridge import triggers
+from mqbridge.carrying import Time, carry
 from mqbridge.delivery import Delivery, OpenSinks, Sinks, settled_records
 from mqbridge.flows import Flow
+from mqbridge.messages import Record
+from mqbridge.outcomes import Planned
 from mqbridge.rules import Rules
 from mqbridge.sources import RefreshedRules
 from mqbridge.telemetry import Counters, logger, report
@@ -22,10 +25,6 @@ __all__ = ["Bridge", "handle", "using"]
 
 # Where the rules layer puts what config/rules.yaml was built into.
 DEFAULT_RULES = "/opt/rules.json"
-# One invocation's sends: long enough for a slow broker, short enough that a hung one is reported while the platform still listens.
-SEND_TIMEOUT_S = 10.0
-# Kept for the answer when the platform says how much time is left.
-ANSWER_MARGIN_S = 1.0
 
 
 class Bridge:
@@ -42,22 +41,41 @@ class Bridge:
 
         Raises:
             UnreadableEvent: the event is none that a trigger sends; nothing was done.
+            Undelivered: something is left to the platform, which understands nothing but an error.
         """
-        batch = triggers.read(event)
+        time_left = Time.of(_time_left_s(context))
+        try:
+            batch = triggers.read(event, request_id=_request_id(context))
+        except triggers.UnreadableEvent as error:
+            if error.answer is None:
+                raise
+            logger().error("event refused", extra={"function": name, "detail": str(error)})
+            return error.answer
         self.counters.add("mqbridge_events_received_total", len(batch.records), flow=name, trigger=batch.trigger.name)
-        plan = flow(batch.records, self.rules, batch.only_rule)
-        settlements = self._delivery.carry_out(plan, time.monotonic() + _time_left_s(context))
+        plan = partial(_plan, flow, self.rules, batch.only_rule)
+        settlements = carry(batch.records, batch.groups, plan, self._delivery.carry_out, time_left)
         totals = report(self.counters, name, settlements)
         logger().debug("handled", extra={"function": name, "trigger": batch.trigger.name, **totals})
-        return batch.trigger.respond(settled_records(settlements))
+        return batch.trigger.respond(settled_records(settlements), time_left.end)
 
 
-def _time_left_s(context: Any) -> float:
+def _plan(flow: Flow, rules: Rules, only_rule: str | None, records: Sequence[Record]) -> list[Planned]:
+    return flow(records, rules, only_rule)
+
+
+def _time_left_s(context: Any) -> float | None:
     remaining_ms = getattr(context, "get_remaining_time_in_millis", None)
-    if remaining_ms is None:
-        return SEND_TIMEOUT_S
-    left_s: float = remaining_ms() / 1000 - ANSWER_MARGIN_S
-    return min(SEND_TIMEOUT_S, max(0.0, left_s))
+    if remaining_ms is not None:
+        return float(remaining_ms()) / 1000
+    # Function Compute says how long a function may take, and calls it at the beginning of that.
+    timeout_s = getattr(getattr(context, "function", None), "timeout", None)
+    return float(timeout_s) if isinstance(timeout_s, int | float) and timeout_s > 0 else None
+
+
+def _request_id(context: Any) -> str:
+    """Return the invocation's id, which Lambda and Function Compute keep when they try one again by themselves."""
+    found = getattr(context, "aws_request_id", None) or getattr(context, "request_id", None)
+    return found if isinstance(found, str) else ""
 
 
 _in_place: ContextVar[Bridge | None] = ContextVar("mqbridge", default=None)
@@ -76,7 +94,15 @@ def using(bridge: Bridge) -> Iterator[Bridge]:
 
 def handle(name: str, flow: Flow, event: Any, context: Any) -> Any:
     """Handle an event with the bridge in place, or the process's own."""
-    return (_in_place.get() or _process_bridge()).handle(name, flow, event, context)
+    try:
+        return (_in_place.get() or _process_bridge()).handle(name, flow, event, context)
+    except Exception:
+        # Rules that cannot be had now, a defect of ours. Senders by HTTP take most errors for a reason to drop what they sent.
+        answer = triggers.fault_answer(event)
+        if answer is None:
+            raise
+        logger().exception("invocation failed", extra={"function": name})
+        return answer
 
 
 def _process_bridge() -> Bridge:
