@@ -26,7 +26,7 @@ RULES = Path(__file__).with_name("rules.yaml")
 MQTT_PORT, NAME_SERVER_PORT, BROKER_PORT, HEALTH_PORT = 21883, 29876, 30911, 28686
 NAME_SERVER = f"127.0.0.1:{NAME_SERVER_PORT}"
 HEALTH = f"http://127.0.0.1:{HEALTH_PORT}"
-TOPICS = ("telemetry", "commands", "alarms", "alarms_brand_a", "mqbridge_dlq")
+TOPICS = ("telemetry", "commands", "alarms", "alarms_brand_a", "client_status", "mqbridge_dlq")
 
 
 def free_or_explain() -> None:
@@ -40,7 +40,8 @@ def free_or_explain() -> None:
 def brokers(directory: Path, *, detached: bool = False) -> tuple[Mosquitto, RocketMQ]:
     """Return the demo's mosquitto and RocketMQ, not started."""
     return (
-        Mosquitto(directory / "mosquitto", port=MQTT_PORT, detached=detached),
+        # Its log on topics is how mosquitto tells who comes and goes.
+        Mosquitto(directory / "mosquitto", port=MQTT_PORT, extra_config="log_dest topic", detached=detached),
         RocketMQ(directory / "rocketmq", name_server_port=NAME_SERVER_PORT, broker_port=BROKER_PORT, detached=detached),
     )
 

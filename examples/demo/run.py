@@ -2,7 +2,8 @@
 
 20 devices publish 2,000 messages, the bridge takes them to RocketMQ, and RocketMQ's own Java client reads them there. The Java client
 sends 200 commands, the bridge takes them to MQTT, and mosquitto_sub receives them. 500 sensors' readings go through a task that filters,
-masks and routes them; one of them is poison. Exit code 0 if nothing was lost at QoS 1 and 2, and the poison is in the dead-letter queue.
+masks and routes them; one of them is poison. All the while devices come and go, and RocketMQ is told. Exit code 0 if nothing was lost at
+QoS 1 and 2, the poison is in the dead-letter queue, and who is online at the end is known.
 """
 
 import json
@@ -22,12 +23,14 @@ from devstack.errors import DevstackError
 from devstack.javatool import OutgoingMessage, StoredMessage, consume, produce
 from devstack.mosquitto import Mosquitto
 from devstack.processes import ManagedProcess, wait_until
-from examples.demo import brokers, task
+from examples.demo import brokers, presence, task
 from examples.demo.devices import DEVICES, Reading, publish, readings
 
 MESSAGES, COMMANDS, SENSOR_READINGS = 2_000, 200, 500
 # What the task must make of the message that is no JSON.
 POISONED = ["hot-sensors: decoding: body_not_json"]
+# Each device connects to publish messages, and again to publish readings.
+ROUNDS = 2
 
 
 def main() -> int:
@@ -51,12 +54,15 @@ def _demo(directory: Path) -> int:
         with (
             _running(brokers.bridge(directory)) as bridge,
             _Subscriber(directory / "received", mosquitto) as subscriber,
+            presence.a_device_that_stays(brokers.MQTT_PORT),
         ):
             messages, commands, sensors = readings(MESSAGES), _commands(), task.sensor_readings(SENSOR_READINGS)
             hot = task.expected_alarms(sensors)
             _show_while(Thread(target=publish, args=(brokers.MQTT_PORT, messages)), "outbound", len(messages))
             _show_while(Thread(target=produce, args=(brokers.NAME_SERVER, commands)), "inbound", len(commands))
             _show_while(Thread(target=publish, args=(brokers.MQTT_PORT, sensors)), "outflow", len(hot))
+            lost = Thread(target=presence.a_device_lost, args=(brokers.MQTT_PORT,))
+            _show_while(lost, "status", presence.records(ROUNDS))
             print("reading RocketMQ with its own Java client, and what mosquitto_sub received ...")
             subscriber.wait_for(len(commands))
             bridge.stop()  # before reading: whatever it had under way is settled then
@@ -64,14 +70,20 @@ def _demo(directory: Path) -> int:
             rows = _outbound_rows(messages, stored)
             rows.append(_row("commands in, publish-subscribe and P2P", _sent_commands(commands), subscriber.received()))
             rows.append(_row("hot sensors: filtered, masked, routed", hot, task.alarms(hot)))
+            events = presence.expected(ROUNDS)
+            told = presence.notices(len(events))
+            rows.append(_row("devices coming and going", events, presence.seen(told)))
             reasons = task.poison_reasons()
+    online = presence.online(told)
     _print_table(rows)
     print(f"\nin the dead-letter queue: {'; '.join(reasons) or 'nothing'}")
-    is_proved = all(row.lost == 0 for row in rows if row.must_arrive) and reasons == POISONED
+    print(f"online at the end: {', '.join(online) or 'nobody'}")
+    is_proved = all(row.lost == 0 for row in rows if row.must_arrive)
+    is_proved = is_proved and reasons == POISONED and online == [presence.STAYS]
     print(
         "\nnothing lost at QoS 1 and 2."
         if is_proved
-        else "\nMESSAGES WERE LOST, or the dead-letter queue is not as it must be."
+        else "\nMESSAGES WERE LOST, or the dead-letter queue or who is online is not as it must be."
     )
     return 0 if is_proved else 1
 
