@@ -1,7 +1,7 @@
 """The operators by themselves, declared as a rules document declares them. What holds for all of them is in test_cleanse_laws."""
 # ruff: noqa: E501  # the rows of a table are as long as they are
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +91,7 @@ def event_of(body: Json, **more: Any) -> TaskEvent:
     return TaskEvent(**{"value": value, "payload": b"as published", **more})
 
 
-def bodies(events: Sequence[TaskEvent]) -> list[Json]:
+def bodies(events: Iterable[TaskEvent]) -> list[Json]:
     return [event.value["data"]["body"] for event in events]
 
 
@@ -449,5 +449,7 @@ def test_the_payload_as_published_counts_until_the_body_is_changed(declared: Jso
 
 
 def test_a_split_that_leaves_the_text_whole_leaves_the_payload_too() -> None:
-    assert operator(Split={"Separator": "|"}).apply(event_of("abc"))[0].payload == b"as published"
-    assert operator(Split={"Separator": "|"}).apply(event_of("abc "))[0].payload is None
+    (whole,) = operator(Split={"Separator": "|"}).apply(event_of("abc"))
+    assert whole.payload == b"as published"
+    (trimmed,) = operator(Split={"Separator": "|"}).apply(event_of("abc "))
+    assert trimmed.payload is None

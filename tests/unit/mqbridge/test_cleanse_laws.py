@@ -93,9 +93,9 @@ def test_an_operator_raises_nothing_of_its_own_and_changes_no_event_that_it_is_g
     before = copy.deepcopy(event.value)
     for _ in range(2):  # what is remembered must not be changed either
         try:
-            events = made.apply(event)
+            events = list(made.apply(event))
         except (Rejected, Unavailable):
-            events = ()
+            events = []
         for after in events:
             json.dumps(after.value)
             assert not set(after.topics) - {"t", "d"}

@@ -111,9 +111,9 @@ def test_all_faults_are_told_at_once_each_with_its_place(tmp_path: Path) -> None
           Set: {"$.c[*]": {Form: JSONPATH, Value: "$["}}
       - Route:
           rules:
-            - {regex: ")", targetTopics: [t]}
-            - {regex: a, targetTopics: [t]}
-            - {regex: "(?<a", targetTopics: [t]}
+            - {regex: ")", targetTopics: [alarms]}
+            - {regex: a, targetTopics: [alarms]}
+            - {regex: "(?<a", targetTopics: [alarms]}
 """
     text = (DATA / "rules.yaml").read_text().replace("    Transforms: []\n", f"    Transforms:{transforms}", 1)
     path = tmp_path / "rules.yaml"

@@ -1,16 +1,15 @@
 """Message outflow tasks and what a hostile device may publish: bounded work, no neighbour harmed, nothing of a payload told."""
 
 import json
-import time
 from typing import Any
 
 import pytest
 
-from mqbridge.extract import compile_form
+from mqbridge.events import task_event
 from mqbridge.flows import outflow
 from mqbridge.mapping import ORIGIN
 from mqbridge.messages import MqttMessage
-from mqbridge.outcomes import Drop, Reject, Send
+from mqbridge.outcomes import Reject, Send
 from mqbridge.rules import Rules, load
 from tests.unit.mqbridge.support import document, publish, record, streaming
 
@@ -49,14 +48,12 @@ def test_a_time_beyond_the_calendar_is_left_out_and_harms_nobody(time_ms: int) -
 
 
 def test_a_defect_while_an_event_is_made_takes_no_neighbour_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = outflow.task_event
-
     def defective(message: MqttMessage, **more: Any) -> Any:
         if message.message_id == "bad":
             raise ValueError(MARK)
-        return whole(message, **more)
+        return task_event(message, **more)
 
-    monkeypatch.setattr(outflow, "task_event", defective)
+    monkeypatch.setattr("mqbridge.flows.outflow.task_event", defective)
     bad, good = publish(payload=b"{}", message_id="bad"), publish(payload=b"{}")
     plans = outflow.plan([record(bad), record(good)], two_tasks())
     assert [type(each.outcome) for each in plans] == [Reject, Reject, Send, Send]
@@ -65,3 +62,57 @@ def test_a_defect_while_an_event_is_made_takes_no_neighbour_down(monkeypatch: py
     assert plans[0].outcome.reason == "unexpected_error"
     assert MARK not in plans[0].outcome.detail
     assert "ValueError" in plans[0].outcome.detail
+
+
+# What one event becomes is bounded.
+
+
+def rejected(rules: Rules, payload: Any = b"{}", **more: Any) -> Reject:
+    outcome = outcome_of(rules, payload, **more)
+    assert isinstance(outcome, Reject), outcome
+    return outcome
+
+
+def test_two_splits_make_no_more_parts_than_one_may() -> None:
+    splits = [{"Split": {"Path": "$.data.body.a"}}, {"Split": {"Path": "$.data.body.b"}}]
+    rules = tasks(streaming(Transforms=splits))
+    assert rejected(rules, {"a": [1] * 1000, "b": [1] * 11}).reason == "too_many_parts"
+    outcome = outcome_of(rules, {"a": [1] * 100, "b": [1] * 100})
+    assert len({each.message_id for each in outcome.messages}) == 10_000
+
+
+def test_what_lies_beside_a_list_is_not_copied_without_end() -> None:
+    """One message of 200 KB would become 2 GB."""
+    rules = tasks(streaming(Transforms=[{"Split": {"Path": "$.data.body.a"}}]))
+    outcome = rejected(rules, {"a": [1] * 10_000, "blob": "x" * 200_000})
+    assert (outcome.reason, outcome.stage) == ("body_too_large", "mapping")
+    outcome = rejected(rules, {"a": [1] * 10_000, "blob": "x" * 200_000}, user_properties=(("k", "v" * 30_000),))
+    assert outcome.reason == "body_too_large"
+
+
+def test_properties_of_parts_count_too() -> None:
+    properties = {"Properties": at("$.data.userProperties")}
+    rules = tasks(streaming(sink=properties, Transforms=[{"Split": {"Path": "$.data.body"}}]))
+    outcome = rejected(rules, [1] * 10_000, user_properties=(("k", "v" * 30_000),))
+    assert outcome.reason == "body_too_large"
+
+
+def test_a_copy_for_each_topic_counts_once() -> None:
+    topics = [f"t{number}" for number in range(40)]
+    route = {"Route": {"rules": [{"regex": "x", "targetTopics": topics}]}}
+    outcome = outcome_of(tasks(streaming(Transforms=[route], BodyDataType="Text")), b"x" * 4_000_000)
+    assert [each.topic for each in outcome.messages] == topics
+    assert len({id(each.body) for each in outcome.messages}) == 1
+    drop = {"Map": {"Drop": ["$.data.body.a"]}}
+    changed = outcome_of(tasks(streaming(Transforms=[drop, route])), {"a": 1, "b": "x"})
+    assert len({id(each.body) for each in changed.messages}) == 1, "it is encoded once"
+
+
+# What a device says is not what the bridge says.
+
+
+def test_only_the_bridge_says_where_a_message_comes_from() -> None:
+    """Else a device's message could keep itself from being sent back to its topic, or pass for the bridge's own."""
+    claim = {ORIGIN: "mqtt:mqtt-local/devices", "k": "v"}
+    (message,) = outcome_of(tasks(streaming(sink={"Properties": at("$.data.body")})), claim).messages
+    assert message.properties == {"k": "v"}

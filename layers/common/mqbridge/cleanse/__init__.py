@@ -5,13 +5,14 @@ from .filter import FilterByPattern, FilterByRegex
 from .function import LambdaFunction, PythonFunction
 from .mapping import Map, compile_kept_place
 from .mask import Mask, Places, Replacement, compile_places
-from .operators import InvalidOperator, Operator, Rejected, Unavailable
+from .operators import MAX_PARTS, InvalidOperator, Operator, Rejected, Unavailable
 from .outside import LambdaAnswer, Outside, RealOutside
 from .route import Route
 from .split import Split
 from .tables import DynamoDBTable, FileTable, InlineTable, Table
 
 __all__ = [
+    "MAX_PARTS",
     "DynamoDBTable",
     "Enrich",
     "FileTable",

@@ -3,7 +3,7 @@
 InvalidOperator: its settings cannot be. Rejected: this event can never pass. Unavailable: it may, later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 from mqbridge.events import TaskEvent
@@ -53,7 +53,7 @@ class Operator(Protocol):
         """Its name in a rules document, such as "Split"."""
         ...
 
-    def apply(self, event: TaskEvent) -> Sequence[TaskEvent]:
+    def apply(self, event: TaskEvent) -> Iterable[TaskEvent]:
         """Return what becomes of an event, which is never changed itself: nothing if it is dropped, several if it is split.
 
         Raises:

@@ -1,6 +1,6 @@
 """Split: one event becomes one for each part of a text, or each element of an array. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,13 +32,14 @@ class Split:
         if self.separator is not None and self.regex is not None:
             raise InvalidOperator((), "Separator or Regex, or neither for arrays alone", "both")
 
-    def apply(self, event: TaskEvent) -> Sequence[TaskEvent]:
+    def apply(self, event: TaskEvent) -> Iterable[TaskEvent]:
         parts = self._parts(self.path.find(event.value))
         if len(parts) > MAX_PARTS:
             raise Rejected("too_many_parts", f"{self.path.text}: expected at most {MAX_PARTS} parts, got {len(parts)}")
         if not parts:
             return (event,)
-        return [split_into(changed(event, placed(event.value, self.path, part)), at) for at, part in enumerate(parts)]
+        # One after the other: each is a copy of what lies on the way to the part.
+        return (split_into(changed(event, placed(event.value, self.path, part)), at) for at, part in enumerate(parts))
 
     def _parts(self, value: Any) -> Sequence[Any]:
         if isinstance(value, list):

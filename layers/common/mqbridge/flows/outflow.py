@@ -3,14 +3,15 @@ what operators look up through their port.
 """
 
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from mqbridge.cleanse import Rejected, Unavailable
+from mqbridge.cleanse import MAX_PARTS, Operator, Rejected, Unavailable
 from mqbridge.events import TaskEvent, task_event
 from mqbridge.mapping import is_echo, origin_of, parent_of
 from mqbridge.messages import MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Drop, Failed, Plan, Planned, Reject, Send, Stage
 from mqbridge.rules import Rules, Task, TopicTasks
+from rocketmq_remoting import check_message
 
 from .instances import named_or_only
 from .planning import only_message
@@ -19,6 +20,8 @@ from .sink import sink_messages
 __all__ = ["plan"]
 
 DECODING, FILTERING, TRANSFORMING, MAPPING = "decoding", "filtering", "transforming", "mapping"
+# The largest message sixteen times: what one event is split into is in memory at once until it is sent.
+MAX_SIZE = 64 * 1024 * 1024
 _MQTT_5 = 5
 _NO_TASKS = TopicTasks(())
 _PAUSED = Drop("task_paused")
@@ -109,10 +112,10 @@ class _Passage:
                 stages.append(Stage(FILTERING, "matches" if is_match else "does not match"))
             if not is_match:
                 return _FILTERED
-        events = _transformed(task, event, stages) if task.operators else (event,)
-        if not isinstance(events, Sequence):
-            return events
-        return self._messages(task, events, stages) if events else _EMPTIED
+        try:
+            return self._messages(task, _transformed(task.operators, event, stages), stages)
+        except _Ended as ended:
+            return ended.outcome
 
     def _event(self, body_data_type: str) -> TaskEvent | Reject:
         event = self._events.get(body_data_type)
@@ -128,38 +131,73 @@ class _Passage:
             self._events[body_data_type] = event
         return event
 
-    def _messages(self, task: Task, events: Sequence[TaskEvent], stages: list[Stage] | None) -> Plan:
+    def _messages(self, task: Task, events: Iterable[TaskEvent], stages: list[Stage] | None) -> Plan:
         instance = self._rules.rocketmq[task.sink.instance_id]
         # MQTT 5 carries the bridge's own mark back; for 3.1.1, where it would be lost, an inbound rule looks at this one.
         is_marked = self._rules.mqtt[self._instance_id].protocol_level != _MQTT_5
         origin = origin_of(self._instance_id, parent_of(self._message.topic)) if is_marked else ""
         messages: list[RocketMQMessage] = []
+        size = 0
         for event in events:
             made = sink_messages(task, event, self._message, allowed_topics=instance.topics, origin=origin)
             if isinstance(made, Reject):
                 return Reject(made.reason, made.detail, MAPPING)
             messages += made
+            # Copies for several topics share their body.
+            size += len(made[0].body) + sum([len(check_message(each)) for each in made])
+            if size > MAX_SIZE and len(messages) > len(made):
+                return Reject(
+                    "body_too_large",
+                    f"expected at most {MAX_SIZE} bytes in all that one event is split into, got more",
+                    MAPPING,
+                )
+        if not messages:
+            return _EMPTIED
         if stages is not None:
             stages.append(Stage(MAPPING, _counted(len(messages), "message")))
         return Send(tuple(messages))
 
 
-def _transformed(task: Task, event: TaskEvent, stages: list[Stage] | None) -> Sequence[TaskEvent] | Reject | Failed:
-    """Carry the event, and what it is split into, through all operators; one that cannot go on takes the record with it, whole."""
-    events: Sequence[TaskEvent] = (event,)
-    for at, operator in enumerate(task.operators):
+class _Ended(Exception):
+    """An operator ended the way of a record, which it takes with it whole."""
+
+    def __init__(self, outcome: Reject | Failed) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+def _transformed(operators: Sequence[Operator], event: TaskEvent, stages: list[Stage] | None) -> Iterable[TaskEvent]:
+    """Yield what the operators leave of an event, one after the other: the parts that it is split into are never all there at once.
+
+    Raises:
+        _Ended: an operator cannot go on.
+    """
+    events: Iterable[TaskEvent] = (event,)
+    for at, operator in enumerate(operators):
         place = f"Transforms[{at}] {operator.name}"
-        try:
-            events = [after for before in events for after in operator.apply(before)]
-        except Rejected as error:
-            return Reject(error.reason, f"{place}: {error.detail}", TRANSFORMING)
-        except Unavailable as error:
-            return Failed(error.reason, f"{place}: {error.detail}", stage=TRANSFORMING)
+        events = _applied(operator, place, events)
         if stages is not None:
-            stages.append(Stage(TRANSFORMING, f"{place}: {_counted(len(events), 'event')}"))
-        if not events:
-            break
+            listed = list(events)
+            stages.append(Stage(TRANSFORMING, f"{place}: {_counted(len(listed), 'event')}"))
+            events = listed
+            if not listed:
+                break
     return events
+
+
+def _applied(operator: Operator, place: str, events: Iterable[TaskEvent]) -> Iterator[TaskEvent]:
+    count = 0
+    for before in events:
+        try:
+            for after in operator.apply(before):
+                count += 1
+                if count > MAX_PARTS:
+                    raise Rejected("too_many_parts", f"expected at most {MAX_PARTS} parts of one event, got more")
+                yield after
+        except Rejected as error:
+            raise _Ended(Reject(error.reason, f"{place}: {error.detail}", TRANSFORMING)) from None
+        except Unavailable as error:
+            raise _Ended(Failed(error.reason, f"{place}: {error.detail}", stage=TRANSFORMING)) from None
 
 
 def _place_of(error: Exception) -> str:

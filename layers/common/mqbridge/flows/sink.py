@@ -6,6 +6,7 @@ are left out where they have none.
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Any
 
 from mqbridge import json_text
@@ -49,7 +50,7 @@ def sink_messages(
         for topic in topics:
             if allowed_topics is not None and topic not in allowed_topics:
                 raise _Rejected("illegal_topic", f"Topic: expected one that the instance lists, got {topic[:150]!r}")
-        return tuple(_message(task, event, source, topic, origin) for topic in topics)
+        return _messages(task, event, source, topics, origin)
     except _Rejected as error:
         return Reject(error.reason, error.detail)
     except Unextractable as error:
@@ -60,25 +61,37 @@ def sink_messages(
         return Reject(_REASONS.get(error.field, "illegal_property"), str(error))
 
 
-def _message(task: Task, event: TaskEvent, source: MqttMessage, topic: str, origin: str) -> RocketMQMessage:
+def _messages(
+    task: Task, event: TaskEvent, source: MqttMessage, topics: Sequence[str], origin: str
+) -> tuple[RocketMQMessage, ...]:
     sink = task.sink
     properties = _properties(sink.properties, event)
     own_id = properties.pop(_OWN_ID, "")
+    # Only the bridge says where a message comes from.
+    properties.pop(ORIGIN, None)
     if origin:
         properties[ORIGIN] = origin
-    message = RocketMQMessage(
-        instance_id=sink.instance_id,
-        topic=topic,
-        body=_body(task, event),
-        message_id=own_id or part_id(source.message_id, source.time_ms, task.streaming.name, topic, event.part),
-        tags=_optional(sink.tags, event),
-        keys=_keys(sink.keys, event),
-        sharding_key=_optional(sink.sharding_key, event) or source.client_id or source.topic,
-        properties=properties,
-        time_ms=source.time_ms,
+    body = _body(task, event)
+    tags = _optional(sink.tags, event)
+    keys = _keys(sink.keys, event)
+    sharding_key = _optional(sink.sharding_key, event) or source.client_id or source.topic
+    messages = tuple(
+        RocketMQMessage(
+            instance_id=sink.instance_id,
+            topic=topic,
+            body=body,
+            message_id=own_id or part_id(source.message_id, source.time_ms, task.streaming.name, topic, event.part),
+            tags=tags,
+            keys=keys,
+            sharding_key=sharding_key,
+            properties=properties,
+            time_ms=source.time_ms,
+        )
+        for topic in topics
     )
-    check_message(message)
-    return message
+    for message in messages:
+        check_message(message)
+    return messages
 
 
 def _body(task: Task, event: TaskEvent) -> bytes:
