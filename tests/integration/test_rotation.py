@@ -23,6 +23,7 @@ from mqbridge.rules import Rules, load
 from rocketmq_remoting import Client, Consumer, Credentials, Message, Producer, StartFrom, random_message_id
 from tests.certificates import Authority
 from tests.integration.aws_server import REGION, pretended
+from tests.integration.running_bridge import RunningBridge, connected, publish_all
 from tests.integration.secured import ADMIN, BRIDGE, SecuredMosquitto, locked_rocketmq
 
 Plant = Callable[[Credentials], None]
@@ -44,14 +45,16 @@ class Locked:
         self._count = 0
 
     def rules(self, access_key: str, secret_key: str) -> Rules:
-        instance = {
+        return load({"Instances": {"RocketMQ": [self.instance(access_key, secret_key)]}})
+
+    def instance(self, access_key: str, secret_key: str) -> dict[str, Any]:
+        return {
             "InstanceId": "rmq-test",
             "NameServers": [self._cluster.name_server],
             "AccessKey": access_key,
             "SecretKey": secret_key,
             "Tls": {"CaFile": str(self._authority.path)},
         }
-        return load({"Instances": {"RocketMQ": [instance]}})
 
     def rotate(self) -> Credentials:
         """Have the broker take other keys, the old ones no more, and return them."""
@@ -215,12 +218,7 @@ def test_a_password_rotated_at_the_broker_is_found_by_the_first_connection_it_re
 
         try:
             assert publish() == Delivered()
-            made.broker.stop()
-            passwords = str(tmp_path / "passwords")
-            subprocess.run(
-                (program("mosquitto_passwd"), "-b", passwords, "bridge", "after"), check=True, capture_output=True
-            )
-            made.broker.start()
+            restart_with_password(made, tmp_path, "after")
             refused = publish()
             assert isinstance(refused, Failed)
             assert "refused the connection" in refused.detail
@@ -230,3 +228,51 @@ def test_a_password_rotated_at_the_broker_is_found_by_the_first_connection_it_re
         finally:
             sinks.close()
             secrets._cached.clear()
+
+
+def restart_with_password(secured: SecuredMosquitto, directory: Path, password: str) -> None:
+    """Restart the broker; from now on the bridge comes in with another password."""
+    secured.broker.stop()
+    command = (program("mosquitto_passwd"), "-b", str(directory / "passwords"), "bridge", password)
+    subprocess.run(command, check=True, capture_output=True)
+    secured.broker.start()
+
+
+def test_the_runner_goes_on_with_what_was_rotated(cluster: Locked, authority: Authority, tmp_path: Path) -> None:
+    """Its MQTT session with a new password, its sink with new keys; no message is lost, none goes to the dead letters."""
+    passwords = {"bridge": "before", "device": "device"}
+    made = SecuredMosquitto.made(tmp_path, authority, authority.issue("127.0.0.1"), passwords)
+    (tmp_path / "password").write_text("before")
+    (tmp_path / "access").write_text(cluster.keys.access_key)
+    (tmp_path / "secret").write_text(cluster.keys.secret_key)
+    mqtt = {
+        "InstanceId": "mqtt-test",
+        "Endpoint": made.tls,
+        "Username": "bridge",
+        "Password": f"file:{tmp_path / 'password'}",
+        "Tls": {"CaFile": str(authority.path)},
+    }
+    rocketmq = cluster.instance(f"file:{tmp_path / 'access'}", f"file:{tmp_path / 'secret'}")
+    document = {
+        "Instances": {"Mqtt": [mqtt], "RocketMQ": [rocketmq]},
+        "OutboundRules": [{"RuleId": "out", "Source": {"Topic": "devices"}, "Destination": {"Topic": "out"}}],
+    }
+    with made.broker, RunningBridge(tmp_path / "bridge", document) as bridge:
+
+        def publish_and_wait(delivered: int) -> None:
+            with connected(made.broker, login=("device", "device")) as (client, _):
+                publish_all(client, [("devices/d1", b"p", 1)])
+            assert wait_until(
+                lambda: bridge.counter("mqbridge_records_total", outcome="delivered") == delivered, timeout_s=20
+            ), bridge.metrics()
+
+        publish_and_wait(1)
+        restart_with_password(made, tmp_path, "after")
+        bridge.wait_for_state("out", "RECONNECTING")
+        (tmp_path / "password").write_text("after")
+        bridge.wait_for_state("out", "RUNNING")
+        rotated = cluster.rotate()
+        (tmp_path / "access").write_text(rotated.access_key)
+        (tmp_path / "secret").write_text(rotated.secret_key)
+        publish_and_wait(2)
+        assert bridge.counter("mqbridge_records_total", outcome="failed") == 0

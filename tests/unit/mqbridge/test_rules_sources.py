@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from functions.outbound.app import handler as outbound_handler
 from mqbridge import handler as handler_module
 from mqbridge.rules import InvalidRules, Rules, RulesError, UnreadableRules, load
 from mqbridge.sources import RefreshedRules
+from mqbridge.sources.parameters import in_parts
 from mqbridge.sources.places import (
     DEFAULT_TTL_S,
     AppConfigProfile,
@@ -79,11 +81,16 @@ class Watched:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An AWS account of this test's own, in memory."""
+def aws_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+
+
+@pytest.fixture
+def aws(aws_keys: None) -> Iterator[None]:
+    """An AWS account of this test's own, in memory."""
+    del aws_keys
     with mock_aws():
         yield
 
@@ -263,6 +270,10 @@ def test_the_same_rules_in_another_layout_are_no_change() -> None:
     assert watched.counted == {}
 
 
+def test_a_place_that_gives_nothing_at_first_is_said() -> None:
+    assert scripted(None).refusal() == "ssm:/rules: it gave no document"
+
+
 def test_without_rules_yet_every_call_tries_anew() -> None:
     watched = scripted(CannotRead("no such place"), refused(), text_of("one"))
     assert watched.refusal() == "ssm:/rules: no such place"
@@ -304,6 +315,8 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
         Watched(f"{tmp_path}/none.json").refusal() == f"{tmp_path}/none.json: cannot be read: No such file or directory"
     )
     assert Watched(str(tmp_path)).refusal() == f"{tmp_path}: cannot be read: Is a directory"
+    (tmp_path / "torn.json").write_text(text_of()[:-5])
+    assert Watched(f"{tmp_path}/torn.json").refusal().startswith(f"{tmp_path}/torn.json: not JSON: ")
     assert Watched("nul\0").refusal().startswith("nul\0: cannot be read: ")
 
 
@@ -375,6 +388,34 @@ def test_without_region_or_boto3_that_is_said(monkeypatch: pytest.MonkeyPatch) -
         assert Watched(source).refusal() == f"{source}: needs boto3 (extra mqbridge[aws])"
 
 
+class ScriptedParameters:
+    """Pages of the Parameter Store; what moto cannot do."""
+
+    def __init__(self, *pages: Any) -> None:
+        self.pages = list(pages)
+
+    def get_parameters_by_path(self, **request: Any) -> Any:
+        assert request["Path"] == "/rules/"
+        page = self.pages.pop(0)
+        if isinstance(page, Exception):
+            raise page
+        return page
+
+
+def page_of(first: int, count: int) -> dict[str, Any]:
+    parts = [{"Name": f"/rules/{at}", "Value": "x"} for at in range(first, first + count)]
+    return {"Parameters": parts, "NextToken": "more"}
+
+
+def test_parts_are_not_read_without_end_nor_taken_for_the_whole() -> None:
+    endless = ScriptedParameters(*(page_of(10 * at, 10) for at in range(100)))
+    with pytest.raises(CannotRead, match="expected at most 512 parts, got more"):
+        in_parts(endless, "/rules/")
+    assert len(endless.pages) > 40
+    with pytest.raises(CannotRead, match="AWS cannot be asked: TimeoutError"):
+        in_parts(ScriptedParameters(page_of(0, 10), TimeoutError()), "/rules/")
+
+
 # --- S3 ---
 
 
@@ -404,6 +445,15 @@ def test_an_object_that_gives_no_rules_is_said() -> None:
     assert Watched("s3://rules/key").refusal() == "s3://rules/key: AWS answered NoSuchKey"
     assert Watched("s3://rules/bytes").refusal() == "s3://rules/bytes: expected JSON in UTF-8, got other bytes"
     assert Watched("s3://rules/large").refusal() == "s3://rules/large: expected at most 4194304 bytes, got more"
+
+
+@pytest.mark.usefixtures("aws_keys")
+def test_an_object_that_broke_off_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a document that is refused the tag is kept; this one's must not be."""
+    half = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\nETag: x\r\n\r\n{"
+    with saying(half) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        assert re.match("s3://b/k: (the answer broke off|AWS cannot be asked: )", Watched("s3://b/k").refusal())
 
 
 # --- AppConfig: moto has no appconfigdata, and nothing has the extension. Stand-ins for both, by AWS's documentation ---
@@ -588,6 +638,33 @@ def test_an_extension_that_went_away_is_not_replaced(
     assert watched.topic(1) == "one"
     assert watched.counted == {"failed": 1}
     assert app_config.asked == []
+
+
+@contextmanager
+def saying(answer: bytes) -> Iterator[int]:
+    """Yield the port of a server that says this to the first who asks, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+@pytest.mark.parametrize("answer", [b"", b"not HTTP\r\n\r\n"])
+def test_an_extension_that_says_nothing_useful_is_a_failure(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not its absence: AppConfig itself is not asked."""
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "outbound")
+    with saying(answer) as port:
+        monkeypatch.setenv("AWS_APPCONFIG_EXTENSION_HTTP_PORT", str(port))
+        refusal = Watched("appconfig:a/b/c").refusal()
+    assert refusal.startswith("appconfig:a/b/c: the AppConfig extension cannot be asked: ")
 
 
 @contextmanager

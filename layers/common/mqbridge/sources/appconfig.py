@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from .aws import cannot_ask, client_of, error_code
+from .aws import cannot_ask, client_of, content_of, error_code
 from .places import AppConfigProfile
 from .reading import MAX_DOCUMENT_BYTES, CannotRead
 
@@ -140,7 +140,7 @@ class _Session:
             )
             self._token = begun["InitialConfigurationToken"]
         answer: Any = self._client.get_latest_configuration(ConfigurationToken=self._token)
-        content: bytes = answer["Configuration"].read(MAX_DOCUMENT_BYTES + 1)
+        content = content_of(answer, "Configuration")
         self._token = answer["NextPollConfigurationToken"]
         self._asked_at, self._pause_s = self._clock(), float(answer.get("NextPollIntervalInSeconds", 0))
         return content

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .reading import CannotRead
+from .reading import MAX_DOCUMENT_BYTES, CannotRead
 
-__all__ = ["cannot_ask", "client_of", "error_code"]
+__all__ = ["cannot_ask", "client_of", "content_of", "error_code"]
 
 # Two attempts, the second because the first finds out that a frozen function's connection is dead; each to connect and to read.
 TIMEOUT_S = 2.0
@@ -28,6 +28,21 @@ def client_of(service: str) -> Any:
         return session.client(service, config=config)
     except Exception as error:  # a profile that is not there, an endpoint that is none
         raise cannot_ask(error) from None
+
+
+def content_of(answer: Mapping[str, Any], member: str) -> bytes:
+    """Return an answer's body, at most a byte more than a document may have.
+
+    Raises:
+        CannotRead: it broke off. (botocore does not say so where only a part is read.) It must not pass for the document: both S3 and
+            AppConfig are asked next time for what has changed since.
+    """
+    with answer[member] as body:
+        content: bytes = body.read(MAX_DOCUMENT_BYTES + 1)
+    announced = int(answer["ResponseMetadata"]["HTTPHeaders"].get("content-length", 0))
+    if len(content) < min(announced, MAX_DOCUMENT_BYTES + 1):
+        raise CannotRead("the answer broke off")
+    return content
 
 
 def error_code(error: Exception) -> str:

@@ -9,7 +9,7 @@ from .aws import cannot_ask, client_of
 from .places import Parameter
 from .reading import CannotRead
 
-__all__ = ["fetch_of_parameter"]
+__all__ = ["fetch_of_parameter", "in_parts"]
 
 # Of 8 KB each that is more than any other source takes.
 MAX_PARTS = 512
@@ -22,7 +22,7 @@ def fetch_of_parameter(place: Parameter) -> Callable[[], bytes | None]:
         CannotRead: there is no client for it.
     """
     client = client_of("ssm")
-    return partial(_in_parts if place.is_in_parts else _whole, client, place.name)
+    return partial(in_parts if place.is_in_parts else _whole, client, place.name)
 
 
 def _whole(client: Any, name: str) -> bytes:
@@ -33,11 +33,14 @@ def _whole(client: Any, name: str) -> bytes:
     return value.encode()
 
 
-def _in_parts(client: Any, path: str) -> bytes:
+def in_parts(client: Any, path: str) -> bytes:
     """Join the parameters directly below `path`, in the order of their names.
 
     AWS has no transaction over several parameters: who changes them one by one may be read half-way. Such a mixture is hardly ever
     JSON, and then refused; docs/configuration.md says how to be sure.
+
+    Raises:
+        CannotRead: there are none, or too many, or AWS does not give them all.
     """
     parts: dict[str, str] = {}
     more: dict[str, str] = {}

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from .aws import cannot_ask, client_of, error_code
+from .aws import cannot_ask, client_of, content_of, error_code
 from .places import S3Object
-from .reading import MAX_DOCUMENT_BYTES
 
 __all__ = ["S3"]
 
@@ -32,8 +31,7 @@ class S3:
         condition: dict[str, Any] = {"IfNoneMatch": self._etag} if self._etag else {}
         try:
             answer = self._client.get_object(Bucket=self._place.bucket, Key=self._place.key, **condition)
-            with answer["Body"] as body:
-                content: bytes = body.read(MAX_DOCUMENT_BYTES + 1)
+            content = content_of(answer, "Body")
         except Exception as error:
             if error_code(error) in _NOT_MODIFIED:
                 return None
