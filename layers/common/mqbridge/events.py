@@ -21,6 +21,8 @@ from .outcomes import Reject
 
 __all__ = ["TaskEvent", "task_event"]
 
+# Prefixes of further names that RocketMQ 5 keeps to itself.
+_RESERVED_PREFIXES = ("TIMER_", "__RMQ.TRANSIENT.")
 _FROM_USER_PROPERTIES = ("KEYS", "TAGS")
 # Attributes that the event gets here, or that belong to its delivery; all others that it came with are extensions, and kept.
 _OWN_ATTRIBUTES = DELIVERY_EXTENSIONS | {
@@ -96,7 +98,9 @@ def _cloud_event(message: MqttMessage, instance_id: str, body: Any, received: Ma
         props["userProperties"] = [{"key": name, "value": value} for name, value in message.user_properties]
         # What a device names must not become a property that RocketMQ acts on.
         user = {
-            name: value for name, value in message.user_properties if name not in RESERVED_PROPERTIES and name != ORIGIN
+            name: value
+            for name, value in message.user_properties
+            if name not in RESERVED_PROPERTIES and not name.startswith(_RESERVED_PREFIXES) and name != ORIGIN
         }
         system |= {name: value for name, value in message.user_properties if name in _FROM_USER_PROPERTIES}
     if message.message_expiry_interval is not None:

@@ -116,3 +116,50 @@ def test_only_the_bridge_says_where_a_message_comes_from() -> None:
     claim = {ORIGIN: "mqtt:mqtt-local/devices", "k": "v"}
     (message,) = outcome_of(tasks(streaming(sink={"Properties": at("$.data.body")})), claim).messages
     assert message.properties == {"k": "v"}
+
+
+# Nothing of a payload is told.
+
+
+@pytest.mark.parametrize(
+    ("sink", "body"),
+    [
+        ({"Topic": at("$.data.body")}, MARK),
+        ({"Topic": at("$.data.body")}, f"%RETRY%{MARK}"),
+        ({"Topic": at("$.data.body")}, {MARK: 1}),
+        ({"Tags": at("$.data.body")}, f"{MARK}||"),
+        ({"Keys": at("$.data.body")}, f"{MARK}\x01"),
+        ({"Properties": at("$.data.body")}, {"k": f"{MARK}\x02"}),
+        ({"Properties": at("$.data.body")}, {f"{MARK}\x02": ""}),
+        ({"Properties": at("$.data.body")}, {f"TIMER_{MARK}": "1"}),
+        ({"Properties": at("$.data.body")}, {"UNIQ_KEY": MARK}),
+    ],
+)
+def test_why_a_message_cannot_be_sent_tells_nothing_of_the_payload(sink: dict[str, Any], body: Any) -> None:
+    outcome = rejected(tasks(streaming(sink=sink)), body)
+    assert MARK not in outcome.detail
+    assert outcome.detail.startswith(next(iter(sink)))
+    assert "expected" in outcome.detail
+
+
+def test_a_topic_that_is_not_listed_is_not_told() -> None:
+    parts = document(EventStreamings=[streaming(sink={"Topic": at("$.data.body")})])
+    parts["Instances"]["RocketMQ"][0]["Topics"] = ["alarms"]
+    outcome = rejected(load(parts), "between-us")
+    assert outcome.detail == "Topic: expected one that the instance lists, got another"
+
+
+def test_which_property_of_rocketmqs_own_was_asked_for_is_told() -> None:
+    outcome = rejected(tasks(streaming(sink={"Properties": at("$.data.body")})), {"DELAY": MARK})
+    assert outcome.detail == "Properties: expected a name that is not empty and not RocketMQ's own, got 'DELAY'"
+
+
+def test_sizes_are_told() -> None:
+    assert "4194304 bytes" in rejected(tasks(streaming(BodyDataType="Text")), b"x" * (4 << 20)).detail
+
+
+def test_a_user_property_that_rocketmq_would_act_on_does_not_hold_the_message_up() -> None:
+    rules = tasks(streaming(sink={"Properties": at("$.data.userProperties")}))
+    named = (("TIMER_DELAY_MS", "1"), ("__RMQ.TRANSIENT.x", "1"), ("DELAY", "3"), ("k", "v"))
+    (message,) = outcome_of(rules, user_properties=named).messages
+    assert message.properties == {"k": "v"}

@@ -16,7 +16,7 @@ from mqbridge.mapping import ORIGIN, part_id
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.outcomes import Reject
 from mqbridge.rules import Task
-from rocketmq_remoting import IllegalMessage, check_message
+from rocketmq_remoting import RESERVED_PROPERTIES, IllegalMessage, check_message
 
 __all__ = ["sink_messages"]
 
@@ -24,6 +24,11 @@ _BODY = ("data", "body")
 _OWN_ID = "UNIQ_KEY"
 # By which part of a message a broker could not store it.
 _REASONS = {"topic": "illegal_topic", "body": "body_too_large", "tags": "illegal_tags", "keys": "illegal_keys"}
+# What the sink calls the parts of a message; the others are properties.
+_KEYS = {"topic": "Topic", "body": "Body", "tags": "Tags", "keys": "Keys", "message_id": "Properties.UNIQ_KEY"}
+# Of these only the size can be wrong.
+_MEASURED = ("body", "properties")
+_OWN_NAMES = frozenset(map(repr, RESERVED_PROPERTIES))
 
 
 class _Rejected(Exception):
@@ -49,7 +54,7 @@ def sink_messages(
         topics = event.topics or (_required(task.sink.topic, event, "Topic"),)
         for topic in topics:
             if allowed_topics is not None and topic not in allowed_topics:
-                raise _Rejected("illegal_topic", f"Topic: expected one that the instance lists, got {topic[:150]!r}")
+                raise _Rejected("illegal_topic", "Topic: expected one that the instance lists, got another")
         return _messages(task, event, source, topics, origin)
     except _Rejected as error:
         return Reject(error.reason, error.detail)
@@ -58,7 +63,14 @@ def sink_messages(
     except json_text.InvalidJson as error:
         return Reject("not_json", f"the event cannot be written as JSON: {error}")
     except IllegalMessage as error:
-        return Reject(_REASONS.get(error.field, "illegal_property"), str(error))
+        return Reject(_REASONS.get(error.field, "illegal_property"), _told(error))
+
+
+def _told(error: IllegalMessage) -> str:
+    """Return what is wrong with a message, without what it holds: that comes from the event."""
+    key = _KEYS.get(error.field, "Properties")
+    is_told = error.field in _MEASURED or error.got in _OWN_NAMES
+    return f"{key}: expected {error.expected}, got {error.got if is_told else 'something else'}"
 
 
 def _messages(
