@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from mqbridge.cleanse import RealOutside
@@ -34,8 +35,9 @@ class RunSettings:
 
     @property
     def holds(self) -> StateDirectory:
-        """The state of this document's tasks."""
-        return StateDirectory(self.state_directory, self.rules_path, self.share)
+        """The state of this document's tasks; one that is no file is known by its text."""
+        path = self.rules_path if self.is_file else f"/rules-{sha256(self.rules_path.encode()).hexdigest()[:12]}"
+        return StateDirectory(self.state_directory, path, self.share)
 
     @property
     def is_file(self) -> bool:
