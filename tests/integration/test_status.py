@@ -152,6 +152,24 @@ def test_who_comes_back_while_the_runner_is_away_is_online(
         assert told_of("plain-1", notices(rocketmq, fresh_topic, 1)) == ["connect"]
 
 
+def test_who_was_there_before_a_restart_is_told_to_leave(
+    logging_mosquitto: Mosquitto, rocketmq: RocketMQ, fresh_topic: str, tmp_path: Path
+) -> None:
+    """Of an end the log names only the client: which connection it was is remembered in the state directory, over a crash too."""
+    rocketmq.create_topic(fresh_topic)
+    rules = status_rules(logging_mosquitto, rocketmq, fresh_topic, {"Broker": "Mosquitto"})
+    bridge = RunningBridge(tmp_path, rules, "--state-dir", str(tmp_path / "state"))
+    with bridge:
+        with connected(logging_mosquitto, "nothing", client_id="GID_test@@@d1"):
+            assert wait_until(lambda: delivered(bridge) >= 1, timeout_s=10)
+            bridge.process.kill()
+            bridge.start()
+        assert wait_until(lambda: delivered(bridge) >= 1, timeout_s=10)
+        found = notices(rocketmq, fresh_topic, 3)
+    assert told_of("GID_test@@@d1", found) == ["connect", "disconnect", "tcpclean"]
+    assert len({each.channel_id for each in found}) == 1
+
+
 def test_events_on_topics_are_told_and_others_are_dead_letters(
     mosquitto: Mosquitto, rocketmq: RocketMQ, fresh_topic: str, tmp_path: Path
 ) -> None:

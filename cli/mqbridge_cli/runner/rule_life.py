@@ -176,7 +176,13 @@ class RuleLife:
     def _new_runner(self) -> RuleRunner:
         part = self.part
         return RuleRunner(
-            part.rule, self._rules, self._counters, self.state, share=self._share, on_block=self._on_block
+            part.rule,
+            self._rules,
+            self._counters,
+            self.state,
+            share=self._share,
+            on_block=self._on_block,
+            state_path=self._holds.path,
         )
 
     def _on_block(self, record: str, reason: str, detail: str) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from functions.inbound.app import handler as inbound_handler
@@ -15,6 +16,7 @@ from mqbridge.secrets import UnresolvedSecret
 from mqbridge.telemetry import Counters
 from mqbridge_cli.runner.blocking import OnBlock, stops_at_reject
 from mqbridge_cli.runner.changes import RunnableRule, flow_of
+from mqbridge_cli.runner.connection_journal import ConnectionJournal
 from mqbridge_cli.runner.inbox import Inbox
 from mqbridge_cli.runner.lane_order import TaskBridge
 from mqbridge_cli.runner.lanes import Item
@@ -45,6 +47,7 @@ class RuleRunner:
     """Run one rule from `start` to `finish`; with `share`, this runner's part of it beside others'.
 
     `on_block` is called, in the worker's thread, when a task comes to a record that it is to stop at; then it has stopped.
+    `state_path` is the folder of what has to outlive the process.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class RuleRunner:
         *,
         share: str = "",
         on_block: OnBlock = lambda _record, _reason, _detail: None,
+        state_path: Path | None = None,
     ) -> None:
         options = rule.run_options
         window = options.batch_window or BatchWindow()
@@ -64,6 +68,7 @@ class RuleRunner:
         self._rules = rules
         self._state = state
         self._on_block = on_block
+        self._state_path = state_path
         self._sinks = OpenSinks(rules)
         self._stopping = threading.Event()
         self._is_closed = False
@@ -165,6 +170,7 @@ class RuleRunner:
             state=self._state,
             counters=counters,
             share=share,
+            journal=ConnectionJournal(self._state_path / f"{rule.rule_id}.connections") if self._state_path else None,
         )
 
 

@@ -13,10 +13,12 @@ from dataclasses import replace
 from paho.mqtt.client import topic_matches_sub
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from mqbridge.messages import StatusNotice
 from mqbridge.mqtt import Publish
 from mqbridge.presence import LOG_TOPICS, SYS_TOPICS, ConnectionLog, read_payload, write_notice
 from mqbridge.rules import MqttInstance, PresenceFrom, StatusRule
 from mqbridge.telemetry import Counters
+from mqbridge_cli.runner.connection_journal import ConnectionJournal
 from mqbridge_cli.runner.inbox import Inbox
 from mqbridge_cli.runner.lanes import Item
 from mqbridge_cli.runner.mqtt_source import RETAIN_NOT_SENT, MqttSource
@@ -49,6 +51,7 @@ class StatusSource(MqttSource):
         state: RuleState,
         counters: Counters,
         share: str = "",
+        journal: ConnectionJournal | None = None,
     ) -> None:
         super().__init__(
             instance=instance,
@@ -62,10 +65,18 @@ class StatusSource(MqttSource):
             share=share,
         )
         self._filters = filters_of(presence_from)
-        self._log = ConnectionLog() if presence_from.broker == "Mosquitto" else None
+        self._reads_log = presence_from.broker == "Mosquitto"
+        self._log: ConnectionLog | None = None
+        self._journal = journal
         self._lines: OrderedDict[bytes, bytes] = OrderedDict()  # line, and the event that was made of it
-        if self._log is not None:
+        if self._reads_log:
             self._shared = ""
+
+    def close(self) -> None:
+        """Disconnect; the session stays, and what is known of connections."""
+        super().close()
+        if self._journal is not None:
+            self._journal.close()
 
     def _subscribe(self) -> None:
         filters = [self._shared + each for each in self._filters]
@@ -91,12 +102,12 @@ class StatusSource(MqttSource):
             self._client.acknowledge(publish.packet_id, publish.qos)
 
     def _event_of(self, publish: Publish) -> bytes:
-        if self._log is None:
+        if not self._reads_log:
             return publish.payload
         line = publish.payload
         if publish.dup and line in self._lines:
             return self._lines[line]
-        notices = self._log.read(line.decode("utf-8", "replace"), int(time.time() * 1000))
+        notices = self._read(line.decode("utf-8", "replace"))
         if not notices:
             return b""
         written = [json.loads(write_notice(each)) for each in notices]
@@ -105,6 +116,17 @@ class StatusSource(MqttSource):
         if len(self._lines) > REMEMBERED_LINES:
             self._lines.popitem(last=False)
         return event
+
+    def _read(self, line: str) -> tuple[StatusNotice, ...]:
+        if self._log is None:  # not before: the life of the rule before this one may still have written
+            self._log = ConnectionLog(self._journal.load() if self._journal is not None else None)
+        notices = self._log.read(line, int(time.time() * 1000))
+        connection = self._log.connection_of(notices[0].client_id) if notices else None
+        if connection is not None and self._journal is not None:
+            self._journal.note(notices[0].client_id, connection)
+            if self._journal.is_mostly_history(len(self._log)):
+                self._journal.replace(self._log.known)
+        return notices
 
     def _item(self, publish: Publish) -> Item:
         # A client's events keep their order, also over failures; which client's they are stands in the payload.

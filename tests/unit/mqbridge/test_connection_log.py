@@ -106,7 +106,7 @@ def test_a_client_id_that_looks_like_the_rest_of_a_line_stands_for_nobody_else()
 
 
 def test_it_remembers_a_number_of_clients() -> None:
-    log = ConnectionLog(max_clients=2)
+    log = ConnectionLog(max_connected=2)
     lines = [CONNECTED.replace("d1", f"d{number}") for number in range(3)]
     begun = {notice.client_id: notice.channel_id for line in lines for notice in log.read(line, NOW)}
     ended = {
@@ -114,3 +114,22 @@ def test_it_remembers_a_number_of_clients() -> None:
         for number in range(3)
     }
     assert [client for client in begun if begun[client] == ended[client]] == ["GID_x@@@d1", "GID_x@@@d2"]
+
+
+def test_of_those_that_left_it_remembers_a_number_too() -> None:
+    log = ConnectionLog(max_left=2)
+    for number in range(5):
+        log.read(CONNECTED.replace("d1", f"d{number}"), NOW)
+        log.read(f"1795289699: Client GID_x@@@d{number} disconnected.", NOW)
+    assert list(log.known) == ["GID_x@@@d3", "GID_x@@@d4"]
+
+
+def test_a_reader_that_starts_again_knows_what_it_knew() -> None:
+    """Also where the last lines come again, because nobody had acknowledged them."""
+    log = ConnectionLog()
+    (begun,) = log.read(CONNECTED, NOW)
+    end = f"1795289699: Client {D1} disconnected."
+    again = ConnectionLog(log.known)
+    ended = again.read(end, NOW)
+    assert {each.channel_id for each in ended} == {begun.channel_id}
+    assert ConnectionLog(again.known).read(end, NOW) == ended

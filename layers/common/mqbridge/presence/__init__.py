@@ -1,6 +1,6 @@
 """Clients coming and going: what brokers say of it, in the words of ApsaraMQ's status notices, and who is online by them. Pure."""
 
-from .mosquitto import LOG_TOPICS, ConnectionLog
+from .mosquitto import LOG_TOPICS, Connection, ConnectionLog
 from .notices import CONNECT, DISCONNECT, TCPCLEAN, UnreadableNotice, read_notice, write_notice
 from .sources import SYS_TOPICS, channel_id_of, read_payload, read_status
 from .tracker import ClientPresence, Presence
@@ -12,6 +12,7 @@ __all__ = [
     "SYS_TOPICS",
     "TCPCLEAN",
     "ClientPresence",
+    "Connection",
     "ConnectionLog",
     "Presence",
     "UnreadableNotice",

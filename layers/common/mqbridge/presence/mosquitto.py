@@ -6,6 +6,7 @@ an end belongs to the connection that the same client last began.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from mqbridge.messages import StatusNotice
@@ -13,7 +14,7 @@ from mqbridge.messages import StatusNotice
 from .notices import CONNECT, DISCONNECT, TCPCLEAN
 from .sources import channel_id_of
 
-__all__ = ["LOG_TOPICS", "ConnectionLog"]
+__all__ = ["LOG_TOPICS", "Connection", "ConnectionLog"]
 
 LOG_TOPICS = ("$SYS/broker/log/N", "$SYS/broker/log/E")
 
@@ -47,15 +48,18 @@ _ENDS = (
 # Text in a client id or user name that would let a line be read in two ways. Such a client is passed over.
 _AMBIGUOUS = re.compile(r" \(p[0-9]+, c[0-9]+, k[0-9]+")
 
-MAX_CLIENTS = 1_000_000
+# Clients that are connected, and clients that have left and may be told of again.
+MAX_CONNECTED, MAX_LEFT = 1_000_000, 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Connection:
+    """The last connection of a client; `ended_by` is the line that told its end, "" while it lasts."""
+
     channel_id: str
     client_ip: str
     began_ms: int
-    ended_by: str = ""  # the line that said so
+    ended_by: str = ""
 
 
 class ConnectionLog:
@@ -63,11 +67,39 @@ class ConnectionLog:
 
     A line that comes again gives the same notices again. What ended without a line (the reader was away) ends when its client begins
     anew; an end whose beginning was not seen is told as one of a connection of its own.
+
+    Args:
+        known: what another log remembered, for a reader that starts again.
+        max_connected: so many connected clients are remembered, the youngest.
+        max_left: likewise for those that have left.
     """
 
-    def __init__(self, *, max_clients: int = MAX_CLIENTS) -> None:
-        self._max_clients = max_clients
-        self._known: dict[str, _Known] = {}
+    def __init__(
+        self,
+        known: Mapping[str, Connection] | None = None,
+        *,
+        max_connected: int = MAX_CONNECTED,
+        max_left: int = MAX_LEFT,
+    ) -> None:
+        self._max_connected = max_connected
+        self._max_left = max_left
+        self._connected: dict[str, Connection] = {}
+        self._left: dict[str, Connection] = {}
+        for client_id, connection in (known or {}).items():
+            self._remember(client_id, connection)
+
+    def __len__(self) -> int:
+        """Return how many clients are remembered."""
+        return len(self._connected) + len(self._left)
+
+    @property
+    def known(self) -> dict[str, Connection]:
+        """Return the last connection of every client that is remembered."""
+        return {**self._left, **self._connected}
+
+    def connection_of(self, client_id: str) -> Connection | None:
+        """Return the last connection of a client."""
+        return self._connected.get(client_id) or self._left.get(client_id)
 
     def read(self, line: str, now_ms: int) -> tuple[StatusNotice, ...]:
         """Return what a line says, nothing for most lines; `now_ms` serves where the line has no time in seconds."""
@@ -84,41 +116,45 @@ class ConnectionLog:
 
     def _begin(self, match: re.Match[str], now_ms: int) -> tuple[StatusNotice, ...]:
         client_id, client_ip, at = match["id"], match["ip"], _time_ms(match, now_ms)
-        channel_id = channel_id_of("mosquitto", client_id, f"{client_ip}/{at}")
-        begun = _Known(channel_id, client_ip, at)
-        known = self._known.get(client_id)
-        if known is not None and (known.channel_id == channel_id or at < known.began_ms):
+        begun = Connection(channel_id_of("mosquitto", client_id, f"{client_ip}/{at}"), client_ip, at)
+        before = self.connection_of(client_id)
+        if before is not None and (before.channel_id == begun.channel_id or at < before.began_ms):
             return (_notice(client_id, CONNECT, at, begun),)  # a line that comes again
-        self._known.pop(client_id, None)  # so that it becomes the youngest
         notices = []
-        if known is not None and not known.ended_by:
+        if before is not None and not before.ended_by:
             # mosquitto has one connection of a client id: the older one is gone, whatever was said of it.
-            notices.append(replace(_notice(client_id, TCPCLEAN, at, known), remark="followed by another connection"))
-        self._known[client_id] = begun
-        if len(self._known) > self._max_clients:
-            del self._known[next(iter(self._known))]
+            notices.append(replace(_notice(client_id, TCPCLEAN, at, before), remark="followed by another connection"))
+        self._remember(client_id, begun)
         return (*notices, _notice(client_id, CONNECT, at, begun))
 
     def _end(
         self, match: re.Match[str], line: str, now_ms: int, remark: str, is_announced: bool
     ) -> tuple[StatusNotice, ...]:
         client_id, at = match["id"], _time_ms(match, now_ms)
-        known = self._known.get(client_id)
-        if known is None or known.ended_by not in ("", line) or at < known.began_ms:
-            known = _Known(channel_id_of("mosquitto", client_id, f"ended/{at}"), "", at)
+        ended = self.connection_of(client_id)
+        if ended is None or ended.ended_by not in ("", line) or at < ended.began_ms:
+            ended = Connection(channel_id_of("mosquitto", client_id, f"ended/{at}"), "", at)
         else:
-            self._known[client_id] = replace(known, ended_by=line)
+            self._remember(client_id, replace(ended, ended_by=line))
         kinds = (DISCONNECT, TCPCLEAN) if is_announced else (TCPCLEAN,)
-        return tuple(replace(_notice(client_id, kind, at, known), remark=remark) for kind in kinds)
+        return tuple(replace(_notice(client_id, kind, at, ended), remark=remark) for kind in kinds)
+
+    def _remember(self, client_id: str, connection: Connection) -> None:
+        self._connected.pop(client_id, None)
+        self._left.pop(client_id, None)
+        place, limit = (self._left, self._max_left) if connection.ended_by else (self._connected, self._max_connected)
+        place[client_id] = connection
+        if len(place) > limit:
+            del place[next(iter(place))]
 
 
-def _notice(client_id: str, event_type: str, time_ms: int, known: _Known) -> StatusNotice:
+def _notice(client_id: str, event_type: str, time_ms: int, connection: Connection) -> StatusNotice:
     return StatusNotice(
         client_id=client_id,
         event_type=event_type,
         time_ms=time_ms,
-        channel_id=known.channel_id,
-        client_ip=known.client_ip,
+        channel_id=connection.channel_id,
+        client_ip=connection.client_ip,
     )
 
 
