@@ -28,30 +28,29 @@ _NO_TIME = Failed("no_time_left", "handed back before the end of the invocation"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Time:
-    """How long an invocation may take; both in time.monotonic seconds.
+    """How long an invocation may take, in seconds of `clock`.
 
-    `end` is when the platform ends it, None if it does not say. Planning ends at `planning`, infinity without an end.
+    `end` is when the platform ends it, None if it does not say. Planning ends at `planning`.
     """
 
     end: float | None
     planning: float
+    clock: Callable[[], float] = time.monotonic
 
     @classmethod
-    def of(cls, left_s: float | None) -> "Time":
+    def of(cls, left_s: float | None, clock: Callable[[], float] = time.monotonic) -> "Time":
         """Return the time of an invocation that has so many seconds left from now, None if nobody knows."""
         if left_s is None:
-            return cls(end=None, planning=float("inf"))
-        now = time.monotonic()
-        return cls(end=now + left_s, planning=now + PLANNING_PART * max(0.0, left_s - ANSWER_MARGIN_S))
+            return cls(end=None, planning=float("inf"), clock=clock)
+        now = clock()
+        planning_s = PLANNING_PART * max(0.0, left_s - ANSWER_MARGIN_S)
+        return cls(end=now + left_s, planning=now + planning_s, clock=clock)
 
     def sending_deadline(self) -> float:
         """Return the time by which what is sent from now on has to be answered."""
-        now = time.monotonic()
-        return (
-            now + SEND_TIMEOUT_S
-            if self.end is None
-            else max(now, min(now + SEND_TIMEOUT_S, self.end - ANSWER_MARGIN_S))
-        )
+        now = self.clock()
+        at_most = now + SEND_TIMEOUT_S
+        return at_most if self.end is None else max(now, min(at_most, self.end - ANSWER_MARGIN_S))
 
 
 def carry(
@@ -74,10 +73,11 @@ def carry(
         return deliver(_planned(records, plan, time_left), time_left.sending_deadline())
     settlements: list[Settlement] = []
     failed: dict[str, Settlement] = {}
-    for places in _rounds(groups):
+    for number, places in enumerate(_rounds(groups)):
         ready = [records[at] for at in places if groups[at] not in failed]
         held = [_held_back(records[at], groups[at], failed[groups[at]]) for at in places if groups[at] in failed]
-        done = deliver(_planned(ready, plan, time_left), time_left.sending_deadline()) if ready else []
+        planned = _planned(ready, plan, time_left, is_first=number == 0)
+        done = deliver(planned, time_left.sending_deadline()) if ready else []
         settlements += [*done, *held]
         group_of = {id(records[at]): groups[at] for at in places}
         for record, outcome in settled_records(done):
@@ -89,14 +89,18 @@ def carry(
 
 
 def _planned(
-    records: Sequence[Record], plan: Callable[[Sequence[Record]], list[Planned]], time_left: Time
+    records: Sequence[Record],
+    plan: Callable[[Sequence[Record]], list[Planned]],
+    time_left: Time,
+    *,
+    is_first: bool = True,
 ) -> list[Planned]:
     if time_left.end is None:
         return plan(records)
     planned: list[Planned] = []
     for at, record in enumerate(records):
         # The first in any case: a function whose time never suffices would else never get anything done, nor say so.
-        if at and time.monotonic() > time_left.planning:
+        if (at or not is_first) and time_left.clock() > time_left.planning:
             planned += [Planned(each, None, _NO_TIME) for each in records[at:]]
             break
         planned += plan([record])

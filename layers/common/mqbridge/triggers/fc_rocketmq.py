@@ -35,7 +35,8 @@ class FcRocketMQ:
         if not isinstance(event, list):
             return is_from_fc(event)
         if any(map(_is_cloud_event, event)):
-            return all(map(_is_cloud_event, event)) and any(map(is_from_fc, event))
+            is_runner_s = isinstance(event[0], Mapping) and "mqbridgerule" in event[0]
+            return not is_runner_s and all(map(_is_cloud_event, event)) and any(map(is_from_fc, event))
         return any(map(_is_raw, event)) and not any(map(_is_queue_message, event))
 
     def read(self, invocation: Invocation) -> Batch:

@@ -1,0 +1,51 @@
+"""Every shape of invocation event can be dry-run: from a file, and as one line of standard input."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mqbridge_cli.main import main
+from tests.unit.mqbridge.support import EVENTS, document, inbound_rule, outbound_rule
+
+COMMANDS = ("command", "fc-rocketmq", "fc-rocketmq-single", "fc-rocketmq-raw", "fc-rocketmq-self-managed", "sqs-fifo")
+NAMES = sorted(path.stem.removeprefix("trigger-") for path in EVENTS.glob("trigger-*.json"))
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> str:
+    path = tmp_path / "rules.json"
+    path.write_text(json.dumps(document(OutboundRules=[outbound_rule()], InboundRules=[inbound_rule()])))
+    return str(path)
+
+
+def planned(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_shape_is_planned_from_a_file_and_from_a_line(
+    name: str, rules: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow, path = "inbound" if name in COMMANDS else "outbound", EVENTS / f"trigger-{name}.json"
+    code = main(["dry-run", flow, "--rules", rules, str(path)])
+    lines = planned(capsys)
+    assert code == (1 if name == "pipes-sqs" else 0), "one of its records is no message"
+    assert [line["outcome"] for line in lines].count("send") == len(lines) - code
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(json.loads(path.read_text())) + "\n"))
+    assert main(["dry-run", flow, "--rules", rules, "-"]) == code
+    assert [(line["outcome"], len(line["messages"])) for line in planned(capsys)] == [
+        (line["outcome"], len(line["messages"])) for line in lines
+    ]
+
+
+def test_a_request_that_brings_no_event_is_unreadable(
+    rules: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = json.loads((EVENTS / "trigger-function-url-emqx.json").read_text()) | {"body": "hello"}
+    path = tmp_path / "event.json"
+    path.write_text(json.dumps(event))
+    assert main(["dry-run", "outbound", "--rules", rules, str(path)]) == 2
+    assert "the body is not JSON" in capsys.readouterr().err
