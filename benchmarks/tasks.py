@@ -137,15 +137,15 @@ def _find(finders: list[Callable[[Any], Any]], decoded: list[Any]) -> None:
 
 
 def _in_turns(works: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Return for each the seconds of one call, of every round."""
+    """Return for each the seconds of CPU of one call, of every round: other programs may want the core."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(ROUNDS):
         for name, work in works.items():
-            calls, began = 0, time.perf_counter()
-            while time.perf_counter() - began < SECONDS:
+            calls, began = 0, time.process_time()
+            while time.process_time() - began < SECONDS:
                 work()
                 calls += 1
-            seconds[name].append((time.perf_counter() - began) / calls)
+            seconds[name].append((time.process_time() - began) / calls)
     return seconds
 
 
