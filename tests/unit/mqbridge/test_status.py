@@ -275,6 +275,13 @@ def test_a_message_that_carries_no_event_is_rejected(payload: bytes) -> None:
     assert planned.outcome.reason == "not_a_status_event"
 
 
+@pytest.mark.parametrize(
+    "data", [{"eventType": "connect", "t": 1}, {"eventType": "connected"}, {"event": "door", "clientid": "d"}]
+)
+def test_what_a_device_says_of_itself_is_no_event_of_the_broker(data: dict[str, Any]) -> None:
+    assert read_status(data) is None
+
+
 def test_one_bad_event_harms_no_other() -> None:
     outcomes = [type(each.outcome).__name__ for each in plan_event(fixture("sqs"))]
     assert outcomes == ["Send", "Send", "Reject", "Drop", "Drop", "Reject"]

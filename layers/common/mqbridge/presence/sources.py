@@ -39,6 +39,9 @@ SYS_TOPICS = ("$SYS/brokers/+/clients/+/connected", "$SYS/brokers/+/clients/+/di
 
 # Other events of AWS IoT's $aws/events/..., which a rule may select together with those of presence.
 _AWS_OTHERS = ("subscribed", "unsubscribed", "connect_failed")
+# What tells AWS IoT's events from a device's own data, in which an eventType may stand too.
+_AWS_MARKS = frozenset({"sessionIdentifier", "principalIdentifier", "versionNumber"})
+_AWS_LEAST = frozenset({"clientId", "timestamp"})
 _EMQX_CONNECTED, _EMQX_DISCONNECTED = "client.connected", "client.disconnected"
 # Families of EMQX's events that a webhook may send to the same address.
 _EMQX_FAMILIES = ("client.", "session.")
@@ -108,8 +111,9 @@ def _form_of(value: Mapping[str, Any], topic: str) -> _Form | None:
     if isinstance(value.get("notices"), list):
         return _several
     if "eventType" in value:
-        is_apsara = "channelId" in value or value["eventType"] in EVENT_TYPES
-        return _apsara if is_apsara else _aws
+        if "channelId" in value or (value["eventType"] in EVENT_TYPES and "clientId" in value):
+            return _apsara
+        return _aws if _AWS_MARKS & value.keys() or _AWS_LEAST <= value.keys() else None
     event = value.get("event")
     if isinstance(event, str) and event.startswith(_EMQX_FAMILIES):
         return _emqx
