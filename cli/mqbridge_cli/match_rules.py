@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from mqbridge import patterns, triggers
 from mqbridge.events import task_event
-from mqbridge.flows import inbound, outbound, outflow
+from mqbridge.flows import inbound, outbound, outflow, status
 from mqbridge.mapping import parent_of
 from mqbridge.messages import ClientStatus, MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Drop, Failed, Plan, Planned, Reject, Send
@@ -57,7 +57,7 @@ def run(
         print(f"--expect: {rules_path} has no rule or task {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     try:
-        batch = _read(Path(event_path).read_text(encoding="utf-8"))
+        batch = triggers.read(Path(event_path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, triggers.UnreadableEvent) as error:
         print(f"{event_path}: {error}", file=sys.stderr)
         return 2
@@ -76,28 +76,12 @@ def run(
     return 0 if matched == names else 1
 
 
-def _read(text: str) -> triggers.Batch:
-    """Read an event as a function gets it, or a single message in a shape that events contain: a CloudEvent, props and body ..."""
-    try:
-        return triggers.read(text)
-    except triggers.UnreadableEvent:
-        try:
-            message = json.loads(text)
-        except (ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict) or "Records" in message:
-            raise
-    if "specversion" in message:
-        return triggers.read([message])
-    return triggers.read({"Records": [{"messageId": "event", "eventSource": "aws:sqs", "body": text}]})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
     collection: str
     name: str
     instance_id: str
-    topic: str
+    topic: str = ""
     task: Task | None = None
 
 
@@ -120,20 +104,17 @@ def _candidates(rules: Rules, kind: type | None) -> Iterator[_Candidate]:
             topic=mqtt.topic,
             task=task,
         )
+    for status_rule in rules.status if kind in (None, ClientStatus) else ():
+        instance_id = str(status_rule.source.instance_id)
+        yield _Candidate(collection="StatusRules", name=status_rule.rule_id, instance_id=instance_id)
 
 
 def _findings(record: Record, rules: Rules, only_rule: str | None, explains: bool) -> Iterator[Finding]:
     message = record.message
-    if isinstance(message, ClientStatus):
-        message = Reject(
-            "wrong_kind", "an event of a client coming or going is for status rules: mqbridge dry-run status"
-        )
     if isinstance(message, Reject):
         for each in _candidates(rules, None):
             yield Finding(collection=each.collection, name=each.name, state="cannot tell", why=_told(message))
         return
-    if not isinstance(message, MqttMessage | RocketMQMessage):
-        return  # of a client that comes or goes, which is for status rules
     planned = {collection: _by_rule(plan) for collection, plan in _plans(record, rules, only_rule)}
     for each in _candidates(rules, type(message)):
         plans = planned[each.collection]
@@ -152,6 +133,9 @@ def _findings(record: Record, rules: Rules, only_rule: str | None, explains: boo
 def _plans(record: Record, rules: Rules, only_rule: str | None) -> Iterator[tuple[str, Iterable[Planned]]]:
     if isinstance(record.message, RocketMQMessage):
         yield "InboundRules", inbound.plan([record], rules, only_rule)
+        return
+    if isinstance(record.message, ClientStatus):
+        yield "StatusRules", status.plan([record], rules, only_rule)
         return
     yield "OutboundRules", outbound.plan([record], rules, only_rule)
     # Whether a task matches is said by its pattern; operators, which may look things up outside, come after it.
@@ -178,7 +162,9 @@ def _told(outcome: Reject | Failed) -> str:
     return f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
 
 
-def _elsewhere(candidate: _Candidate, message: MqttMessage | RocketMQMessage) -> str:
+def _elsewhere(candidate: _Candidate, message: MqttMessage | RocketMQMessage | ClientStatus) -> str:
+    if isinstance(message, ClientStatus):
+        return f"other clients: the event is of {message.client_id[:64]!r}"
     is_mqtt = isinstance(message, MqttMessage)
     topic = parent_of(message.topic) if is_mqtt else message.topic
     if topic != candidate.topic:

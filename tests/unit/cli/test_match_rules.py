@@ -8,6 +8,7 @@ import pytest
 
 from mqbridge_cli.main import main
 
+ROOT = Path(__file__).parents[3]
 SINK = {"SinkRocketMQParameters": {"Topic": {"Form": "CONSTANT", "Value": "alarms"}, "Body": {"Form": "ORIGINAL"}}}
 
 
@@ -142,6 +143,24 @@ def test_rules_for_rocketmq_messages_have_theirs(match: Any) -> None:
     assert found.out.splitlines() == [
         "matched      InboundRules     commands",
         "not matched  InboundRules     updates: another topic: the message has 'commands', the rule 'updates'",
+    ]
+
+
+def test_rules_for_clients_that_come_and_go_have_theirs(match: Any) -> None:
+    status = [
+        {
+            "RuleId": group,
+            "Source": {"InstanceId": "m", "GroupId": group},
+            "Destination": {"InstanceId": "r", "Topic": "client_status"},
+        }
+        for group in ("GID_sensor", "GID_other")
+    ]
+    event = (ROOT / "tests/events/status-aws-connected.json").read_text()
+    one_broker = {**RULES["Instances"], "Mqtt": RULES["Instances"]["Mqtt"][:1]}
+    found = match(event, rules={"Instances": one_broker, "StatusRules": status})
+    assert found.out.splitlines() == [
+        "matched      StatusRules      GID_sensor",
+        "not matched  StatusRules      GID_other: other clients: the event is of 'GID_sensor@@@d1'",
     ]
 
 
@@ -320,7 +339,8 @@ def test_of_several_records_each_has_its_lines(match: Any) -> None:
         ("no JSON", "the event is not JSON"),
         ("[1]", "the event is none that is known"),
         ('{"Records": 7}', "the event is none that is known"),
-        ('{"a": 1}', "no message in it can be read"),
+        ('{"a": 1}', "the event is none that is known"),
+        ('[{"specversion": "1.0", "id": "a"}]', "no message in it can be read"),
     ],
 )
 def test_an_event_that_cannot_be_read_exits_2(match: Any, event: str, message: str) -> None:
