@@ -1,11 +1,13 @@
 """Message outflow tasks and what a hostile device may publish: bounded work, no neighbour harmed, nothing of a payload told."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from mqbridge.events import task_event
+from mqbridge.extract import Unextractable, compile_form
 from mqbridge.flows import outflow
 from mqbridge.mapping import ORIGIN
 from mqbridge.messages import MqttMessage
@@ -163,3 +165,31 @@ def test_a_user_property_that_rocketmq_would_act_on_does_not_hold_the_message_up
     named = (("TIMER_DELAY_MS", "1"), ("__RMQ.TRANSIENT.x", "1"), ("DELAY", "3"), ("k", "v"))
     (message,) = outcome_of(rules, user_properties=named).messages
     assert message.properties == {"k": "v"}
+
+
+# Templates.
+
+
+def embedding(**variables: str) -> Any:
+    template = ", ".join(f'"{name}": ${{{name}}}' for name in variables if name != "o")
+    return compile_form(
+        "TEMPLATE",
+        json.dumps(variables),
+        f'{{"EB_SYS_EMBED_OBJECT": "${{o}}", {template}}}',
+    )
+
+
+def test_a_payload_full_of_marks_costs_no_more_than_another() -> None:
+    """It took two minutes once to look for one mark after the other in 4 MB."""
+    text = "".join(f"EB_SYS_EMBED_OBJECT-{number}-" for number in range(150_000))
+    form = embedding(o="$.o", t="$.t")
+    started = time.perf_counter()
+    made = json.loads(form.extract({"o": {"k": "v"}, "t": [text]}))
+    assert made == {"k": "v", "t": [text]}
+    assert time.perf_counter() - started < 3
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_only_python_calls_json_is_no_json_in_a_template(number: str) -> None:
+    with pytest.raises(Unextractable):
+        embedding(o="$.o", t="$.t").extract({"o": {}, "t": number})

@@ -6,11 +6,11 @@ without a result gives nothing; a name that is not declared stays as it is. In a
 """
 
 import html
-import itertools
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from mqbridge import json_text
@@ -79,9 +79,9 @@ class EmbeddingTemplate:
             Unextractable: the template is not JSON once the values stand in it, or what is to be embedded is no object.
         """
         texts = [None if isinstance(piece, _Embedded) else _text(piece, event) for piece in self._pieces]
-        # Values go in as JSON or escaped for it, letters as they are: what does not occur in them now is no value's later.
+        # No text holds its own digest, so no value is taken for a mark.
         values = "".join([text for text in texts if text is not None])
-        word = next(word for number in itertools.count() if (word := f"{EMBED}-{number}-") not in values)
+        word = f"{EMBED}-{sha256(values.encode('utf-8', 'surrogatepass')).hexdigest()}-"
         objects = {
             f"{word}{at}": _object(piece.variable, event)
             for at, piece in enumerate(self._pieces)
@@ -100,11 +100,16 @@ class EmbeddingTemplate:
 
         text = "".join([f'"{EMBED}":"{word}{at}"' if text is None else text for at, text in enumerate(texts)])
         try:
-            return json_text.encode(json.loads(text, object_pairs_hook=members))
+            return json_text.encode(json.loads(text, object_pairs_hook=members, parse_constant=_refused))
         except (ValueError, RecursionError):
             raise Unextractable(
                 "Template: expected JSON once the values stand in it; ${jsonEscape(name)} makes text fit for a JSON string"
             ) from None
+
+
+def _refused(constant: str) -> None:
+    """Refuse NaN and Infinity, which only Python reads as JSON."""
+    raise ValueError(constant)
 
 
 def compile_template(value: str, template: str) -> Template | EmbeddingTemplate:
