@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from mqbridge import triggers
 from mqbridge.messages import MqttMessage, Record, RocketMQMessage
-from mqbridge.outcomes import Reject
-from mqbridge.triggers import HttpRequest, UnreadableEvent
+from mqbridge.outcomes import Delivered, Reject
+from mqbridge.triggers import HttpRequest, HttpResponse, UnreadableEvent
 from mqbridge.triggers.reading import TRIGGERS, trigger_of
-from tests.unit.mqbridge.support import EVENTS, any_text, mqtt_event, quick, rocketmq_event, sqs_event
+from tests.unit.mqbridge.support import EVENTS, ROOT, any_text, mqtt_event, quick, rocketmq_event, sqs_event
 
 READING = MqttMessage(
     instance_id="",
@@ -85,6 +85,12 @@ def test_each_documented_shape_is_read(name: str, trigger: str, records: list[tu
     found = [(record.id, where(record)) for record in batch.records]
     digest = found[0][0].partition("/")[0]
     assert found == [(id.replace("<digest>", digest), topic) for id, topic in records]
+
+
+def test_the_page_names_every_trigger() -> None:
+    page = (ROOT / "docs" / "triggers.md").read_text()
+    own = {each.name for each in TRIGGERS} - {"fc_custom_runtime"}  # its batches are of the event in the request
+    assert [name for name in sorted(own | {row[1] for row in FIXTURES}) if f"`{name}`" not in page] == []
 
 
 def test_every_fixture_is_read_here() -> None:
@@ -382,6 +388,48 @@ def test_an_event_of_a_gateway_that_brings_none_has_an_answer_too(changes: dict[
 def test_a_load_balancer_may_send_headers_with_several_values() -> None:
     event = {**fixture("api-gateway-v1-cloudevents-structured"), "headers": None}
     assert mqtt(event).payload == b"on"
+
+
+header_names = st.sampled_from(
+    [
+        "ce-specversion",
+        "ce-id",
+        "CE-Type",
+        "ce-subject",
+        "ce-time",
+        "ce-data",
+        "ce-data_base64",
+        "Content-Type",
+        "x-fc-request-id",
+    ]
+)
+header_values = any_text | st.sampled_from(
+    [
+        "1.0",
+        "devices/d1",
+        "2026-01-01T00:00:00Z",
+        "mq:x",
+        "application/cloudevents+json",
+        "application/cloudevents-batch+json",
+    ]
+)
+
+
+@quick
+@given(
+    headers=st.dictionaries(header_names, header_values, max_size=6),
+    body=st.binary(max_size=20)
+    | st.sampled_from([b"{}", b"[]", b'{"body": 1}', b'{"specversion": 1}', b'[{"topic": "t", "body": 1}]']),
+    path=st.sampled_from(["/", "/invoke"]),
+)
+def test_any_request_is_a_batch_or_has_an_answer(headers: dict[str, str], body: bytes, path: str) -> None:
+    try:
+        batch = triggers.read(HttpRequest(headers=headers, body=body, path=path))
+    except UnreadableEvent as error:
+        answer = error.answer
+    else:
+        answer = batch.trigger.respond([(each, Delivered()) for each in batch.records])
+    assert isinstance(answer, HttpResponse)
 
 
 # Which trigger it is.

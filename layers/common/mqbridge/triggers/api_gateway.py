@@ -26,9 +26,9 @@ class ApiGateway:
 
     def matches(self, event: Any) -> bool:
         """Tell whether this is an HTTP request as an event."""
-        context = event.get("requestContext") if isinstance(event, Mapping) else None
-        return isinstance(context, Mapping) and (
-            isinstance(context.get("http"), Mapping) or isinstance(event.get("httpMethod"), str)
+        context = event.get("requestContext") if isinstance(event, dict) else None
+        return isinstance(context, dict) and (
+            isinstance(context.get("http"), dict) or isinstance(event.get("httpMethod"), str)
         )
 
     def read(self, invocation: Invocation) -> Batch:
@@ -60,7 +60,7 @@ class _Answering:
 
 def _request(event: Mapping[str, Any]) -> HttpRequest:
     http = event["requestContext"].get("http")
-    method = http.get("method") if isinstance(http, Mapping) else event.get("httpMethod")
+    method = http.get("method") if isinstance(http, dict) else event.get("httpMethod")
     path = event.get("rawPath") or event.get("path")
     request = HttpRequest(
         method=method if isinstance(method, str) else "POST",
@@ -82,9 +82,9 @@ def _request(event: Mapping[str, Any]) -> HttpRequest:
 def _headers(event: Mapping[str, Any]) -> dict[str, str]:
     # A load balancer may send multiValueHeaders instead of headers.
     single, several = event.get("headers"), event.get("multiValueHeaders")
-    if isinstance(single, Mapping):
+    if isinstance(single, dict):
         return {name: value for name, value in single.items() if isinstance(name, str) and isinstance(value, str)}
-    if not isinstance(several, Mapping):
+    if not isinstance(several, dict):
         return {}
     return {
         name: ",".join(values)

@@ -22,7 +22,7 @@ class CloudEventsBatch:
 
     def matches(self, event: Any) -> bool:
         """Tell whether this is an array of CloudEvents."""
-        return isinstance(event, list) and all(isinstance(each, Mapping) and "specversion" in each for each in event)
+        return isinstance(event, list) and all(isinstance(each, dict) and "specversion" in each for each in event)
 
     def read(self, invocation: Invocation) -> Batch:
         """Return one record per CloudEvent; its id is the event's.

@@ -30,7 +30,7 @@ class Direct:
         if not isinstance(event, list):
             return is_message(event)
         return any(map(is_message, event)) and not any(
-            isinstance(each, Mapping) and ("specversion" in each or "eventSource" in each) for each in event
+            isinstance(each, dict) and ("specversion" in each or "eventSource" in each) for each in event
         )
 
     def read(self, invocation: Invocation) -> Batch:
@@ -53,5 +53,5 @@ class Direct:
 
 
 def _id_of(element: Any) -> str:
-    found = element.get("id") if isinstance(element, Mapping) else None
+    found = element.get("id") if isinstance(element, dict) else None
     return found if isinstance(found, str) else ""

@@ -22,7 +22,7 @@ _ABSENT = "undefined"  # how Erlang's undefined stands in JSON
 
 def is_emqx(element: Any) -> bool:
     """Tell whether this is an event of EMQX."""
-    if not isinstance(element, Mapping) or "body" in element:
+    if not isinstance(element, dict) or "body" in element:
         return False
     is_event = isinstance(element.get("event"), str) and not _MARKS.isdisjoint(element)
     if is_event or "topic" not in element:
@@ -92,6 +92,6 @@ def _object(columns: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = columns.get(key)
     if value is None or value == _ABSENT:
         return {}
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise UnreadableRecord(f"{key}: expected an object, got {kind_of(value)}")
     return value

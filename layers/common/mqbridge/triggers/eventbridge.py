@@ -24,7 +24,7 @@ class EventBridge:
 
     def matches(self, event: Any) -> bool:
         """Tell whether this is an event of a bus."""
-        return isinstance(event, Mapping) and "detail-type" in event and "detail" in event
+        return isinstance(event, dict) and "detail-type" in event and "detail" in event
 
     def read(self, invocation: Invocation) -> Batch:
         """Return the one record; its id is the event's."""

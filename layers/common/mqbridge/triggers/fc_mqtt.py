@@ -44,8 +44,8 @@ class FcMqtt:
 
 
 def _is_ours(element: Any) -> bool:
-    return isinstance(element, Mapping) and "props" in element and "body" in element
+    return isinstance(element, dict) and "props" in element and "body" in element
 
 
 def _is_others(element: Any) -> bool:
-    return isinstance(element, Mapping) and ("specversion" in element or "eventSource" in element)
+    return isinstance(element, dict) and ("specversion" in element or "eventSource" in element)

@@ -35,7 +35,7 @@ class FcRocketMQ:
         if not isinstance(event, list):
             return is_from_fc(event)
         if any(map(_is_cloud_event, event)):
-            is_runner_s = isinstance(event[0], Mapping) and "mqbridgerule" in event[0]
+            is_runner_s = isinstance(event[0], dict) and "mqbridgerule" in event[0]
             return not is_runner_s and all(map(_is_cloud_event, event)) and any(map(is_from_fc, event))
         return any(map(_is_raw, event)) and not any(map(_is_queue_message, event))
 
@@ -71,21 +71,21 @@ def is_from_fc(event: Any) -> bool:
 
 
 def _is_cloud_event(element: Any) -> bool:
-    return isinstance(element, Mapping) and "specversion" in element
+    return isinstance(element, dict) and "specversion" in element
 
 
 def _is_raw(element: Any) -> bool:
-    return isinstance(element, Mapping) and "topic" in element and "body" in element
+    return isinstance(element, dict) and "topic" in element and "body" in element
 
 
 def _is_queue_message(element: Any) -> bool:
-    return isinstance(element, Mapping) and "eventSource" in element
+    return isinstance(element, dict) and "eventSource" in element
 
 
 def _id_of(element: Any) -> str:
-    if not isinstance(element, Mapping):
+    if not isinstance(element, dict):
         return ""
     system = element.get("systemProperties")
-    unique = system.get("UNIQ_KEY") if isinstance(system, Mapping) else None
+    unique = system.get("UNIQ_KEY") if isinstance(system, dict) else None
     found = element.get("id") if _is_cloud_event(element) else unique or element.get("msgId")
     return found if isinstance(found, str) else ""

@@ -21,6 +21,7 @@ _EXPECTED = (
     "(application/cloudevents-batch+json), or as JSON an event of EMQX or messages in another shape"
 )
 _ATTRIBUTE = "ce-"
+_NO_ATTRIBUTES = frozenset({"ce-data", "ce-data_base64"})  # the data is the body
 
 
 def elements_of(request: HttpRequest) -> list[Any]:
@@ -70,7 +71,7 @@ def _binary(request: HttpRequest) -> dict[str, Any]:
         # The binding, 3.1.3.2: values are percent-encoded once.
         name.lower().removeprefix(_ATTRIBUTE): unquote(value)
         for name, value in request.headers.items()
-        if name.lower().startswith(_ATTRIBUTE)
+        if name.lower().startswith(_ATTRIBUTE) and name.lower() not in _NO_ATTRIBUTES
     }
     content_type = request.header("content-type")
     if content_type:

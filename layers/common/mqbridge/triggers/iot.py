@@ -25,7 +25,7 @@ class Iot:
     def matches(self, event: Any) -> bool:
         """Tell whether these are the columns of an AWS IoT rule."""
         return (
-            isinstance(event, Mapping)
+            isinstance(event, dict)
             and "payload_b64" in event
             and "specversion" not in event
             and "detail" not in event

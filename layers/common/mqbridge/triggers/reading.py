@@ -1,7 +1,6 @@
 """Which trigger an invocation's event is of, decided once; and its records."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from mqbridge.triggers.api_gateway import ApiGateway
@@ -100,7 +99,7 @@ def _parsed(event: Any) -> Any:
 
 
 def _outline(event: Any) -> str:
-    if isinstance(event, Mapping):
+    if isinstance(event, dict):
         return f"an object with the keys {', '.join(str(key)[:50] for key in list(event)[:10]) or '(none)'}"
     if isinstance(event, list):
         return f"an array of {len(event)}"

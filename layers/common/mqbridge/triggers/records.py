@@ -1,6 +1,6 @@
 """One element of a batch as a record: a message, or why it cannot be read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from mqbridge.messages import Record
@@ -36,5 +36,5 @@ def record_of(
         first_attempt_ms=first_attempt_ms,
         message=message,
         # A dead letter holds an object: what is none is put into one.
-        event=received if isinstance(received, Mapping) else {"received": received},
+        event=received if isinstance(received, dict) else {"received": received},
     )

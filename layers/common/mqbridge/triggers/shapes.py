@@ -30,7 +30,7 @@ _NO_CLIENT = "n/a"  # AWS IoT's clientid() for what was not published over MQTT
 
 def is_message(element: Any) -> bool:
     """Tell whether this is meant to be a message, readable or not: what has the marks of one of the shapes."""
-    if not isinstance(element, Mapping):
+    if not isinstance(element, dict):
         return False
     if "specversion" in element or "payload_b64" in element or is_emqx(element) or _is_eventbridge(element):
         return True
@@ -43,16 +43,23 @@ def read_message(element: Any, *, id: str, time_ms: int) -> MqttMessage | Rocket
     Raises:
         UnreadableRecord: says what was expected and what came.
     """
-    if _is_eventbridge(element):  # as its rule puts it into a queue
-        time_ms = time_ms_of(element["time"]) if element.get("time") is not None else time_ms
-        id, element = text(element, "id") or id, element["detail"]
-    if not isinstance(element, Mapping):
+    if not isinstance(element, dict):
         raise UnreadableRecord(f"expected {_EXPECTED}, got {kind_of(element)}")
+    if "specversion" in element:
+        return _cloud_event(element, id, time_ms)
+    if not _is_eventbridge(element):
+        return _bare(element, "", id, time_ms)
+    # As its rule puts it into a queue.
+    if element.get("time") is not None:
+        time_ms = time_ms_of(element["time"])
+    id, element = text(element, "id") or id, element["detail"]
+    if not isinstance(element, dict):
+        raise UnreadableRecord(f"detail: expected {_EXPECTED}, got {kind_of(element)}")
     return _cloud_event(element, id, time_ms) if "specversion" in element else _bare(element, "", id, time_ms)
 
 
 def _is_eventbridge(element: Any) -> bool:
-    return isinstance(element, Mapping) and "detail-type" in element and "detail" in element
+    return isinstance(element, dict) and "detail-type" in element and "detail" in element
 
 
 def _cloud_event(event: Mapping[str, Any], fallback_id: str, fallback_time_ms: int) -> MqttMessage | RocketMQMessage:
@@ -62,8 +69,8 @@ def _cloud_event(event: Mapping[str, Any], fallback_id: str, fallback_time_ms: i
     raw = from_base64(event["data_base64"], "data_base64") if "data_base64" in event else None
     if raw is not None:
         data = _parsed(raw)
-    is_ours = kind.startswith(_OURS) or not subject
-    if isinstance(data, Mapping) and (is_ours or is_message(data) or "body" in data):
+    is_ours = not subject or kind.startswith(_OURS)
+    if isinstance(data, dict) and (is_ours or "body" in data or is_message(data)):
         return _bare(data, "" if kind.startswith(_ROCKETMQ) else subject, source_id, time_ms)
     if is_ours or (raw is None and "data" not in event):
         raise UnreadableRecord(f"data: expected an object, got {kind_of(data if raw is None else raw)}")
@@ -85,6 +92,8 @@ def _parsed(raw: bytes) -> Any:
 
 
 def _bare(element: Mapping[str, Any], subject: str, source_id: str, time_ms: int) -> MqttMessage | RocketMQMessage:
+    if "body" in element and "payload_b64" not in element:
+        return _data(element, subject, source_id, time_ms)
     if is_emqx(element):
         return read_emqx(element, id=source_id, time_ms=time_ms)
     if "payload_b64" in element:
@@ -104,7 +113,7 @@ def _data(data: Mapping[str, Any], subject: str, source_id: str, time_ms: int) -
 
 def _mqtt(data: Mapping[str, Any], subject: str, source_id: str, time_ms: int) -> MqttMessage:
     props = data.get("props") or {}
-    if not isinstance(props, Mapping):
+    if not isinstance(props, dict):
         raise UnreadableRecord(f"props: expected an object, got {kind_of(props)}")
     topic = text(props, "firstTopic") + text(props, "secondTopic") if "firstTopic" in props else subject
     return MqttMessage(
@@ -126,7 +135,7 @@ def _mqtt(data: Mapping[str, Any], subject: str, source_id: str, time_ms: int) -
 def _rocketmq(data: Mapping[str, Any], source_id: str, time_ms: int) -> RocketMQMessage:
     system = data.get("systemProperties") or {}
     user = data.get("userProperties") or {}
-    if not isinstance(system, Mapping) or not isinstance(user, Mapping):
+    if not isinstance(system, dict) or not isinstance(user, dict):
         raise UnreadableRecord("systemProperties, userProperties: expected objects of text")
     return RocketMQMessage(
         instance_id=text(data, "instanceId"),

@@ -29,7 +29,7 @@ class Sqs:
 
     def matches(self, event: Any) -> bool:
         """Tell whether this is an SQS batch."""
-        records = event.get("Records") if isinstance(event, Mapping) else None
+        records = event.get("Records") if isinstance(event, dict) else None
         return isinstance(records, list) and all(is_queue_message(record) for record in records)
 
     def read(self, invocation: Invocation) -> Batch:
@@ -47,7 +47,7 @@ class Sqs:
 
 def is_queue_message(element: Any) -> bool:
     """Tell whether this is an SQS message, as an event source mapping and a pipe hand it over."""
-    return isinstance(element, Mapping) and element.get("eventSource") == "aws:sqs"
+    return isinstance(element, dict) and element.get("eventSource") == "aws:sqs"
 
 
 def read_queue_messages(messages: Sequence[Mapping[str, Any]]) -> tuple[Record, ...]:
@@ -90,13 +90,13 @@ def _record(message: Mapping[str, Any]) -> Record:
 
 def _group(message: Mapping[str, Any]) -> str:
     attributes, queue = message.get("attributes"), message.get("eventSourceARN")
-    group = attributes.get("MessageGroupId") if isinstance(attributes, Mapping) else None
+    group = attributes.get("MessageGroupId") if isinstance(attributes, dict) else None
     is_standard = isinstance(queue, str) and not queue.endswith(".fifo")
     return "" if is_standard or not isinstance(group, str) else group
 
 
 def _number(attributes: Any, name: str, default: int) -> int:
-    value = attributes.get(name) if isinstance(attributes, Mapping) else None
+    value = attributes.get(name) if isinstance(attributes, dict) else None
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 17 else default
 
 
