@@ -5,9 +5,15 @@ BIN := $(VENV)/bin
 # The newest 5.x of which name server, broker and tools are all released as Maven artifacts.
 ROCKETMQ5 ?= 5.5.0
 STAMP := $(VENV)/.installed
+SAM_VENV := .venv-sam
+SAM_STAMP := $(SAM_VENV)/.installed
+# sam's Makefiles of layers need Python with pip and mqbridge; it sends statistics home unless told not to.
+SAM := PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(SAM_VENV)/bin/sam
+# Of what `make build` builds; see layers/common/Makefile.
+ARCH ?= arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit conformance bench soak chaos docs lock clean
+.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit build invoke conformance bench soak chaos docs lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +23,13 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: run  sudo apt-get install -y python3-venv  and try again"; exit 2; }
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Apart, as its pins contradict those of $(VENV). Everything is pinned: pip need not resolve. It stays out of git, too.
+$(SAM_STAMP): requirements-sam.txt
+	@$(PYTHON) -m venv $(SAM_VENV)
+	@echo '*' > $(SAM_VENV)/.gitignore
+	@$(SAM_VENV)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-sam.txt
 	@touch $@
 
 setup: $(STAMP)  ## make .venv with everything development needs, pinned
@@ -38,6 +51,12 @@ check: $(STAMP)  ## lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+build: $(STAMP) $(SAM_STAMP)  ## what `sam deploy` deploys to AWS, without Docker: ARCH=arm64 by default, or x86_64
+	@ARCH=$(ARCH) $(SAM) build --parameter-overrides Architecture=$(ARCH)
+
+invoke: $(STAMP)  ## build a function for this machine and invoke it as Lambda would: FUNCTION=outbound EVENT=FILE [RULES=FILE]
+	@$(BIN)/python -m devstack.lambda_service invoke $(FUNCTION) $(EVENT) $(if $(RULES),--rules $(RULES))
+
 docs: $(STAMP)  ## write the JSON Schema and the tables of docs/rules.md and docs/rule-tests.md anew, from the declarations
 	@$(BIN)/mqbridge schema > mqbridge.schema.json
 	@$(BIN)/python -m mqbridge_cli.reference docs/rules.md docs/rule-tests.md
@@ -45,7 +64,7 @@ docs: $(STAMP)  ## write the JSON Schema and the tables of docs/rules.md and doc
 unit: $(STAMP)  ## unit tests only: no server, a few seconds
 	@$(BIN)/pytest tests/unit
 
-test: system check  ## lint, types, unit tests, and integration tests on real brokers
+test: system check $(SAM_STAMP)  ## lint, types, unit tests, and integration tests on real brokers
 	@$(BIN)/pytest
 
 test-rocketmq5: system  ## the client and the bridge against RocketMQ 5.x: ROCKETMQ5=VERSION, 5.5.0 by default
@@ -66,6 +85,7 @@ chaos: system  ## every fault under load, 15 minutes; writes benchmarks/RELIABIL
 lock:  ## pin everything anew, with hashes and without addresses (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links layers/common/requirements.in -o layers/common/requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group dev layers/common/requirements.in -c layers/common/requirements.txt -o requirements-dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group sam -o requirements-sam.txt
 
 clean:  ## remove what the targets above made
-	rm -rf $(VENV) .devstack .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(SAM_VENV) .aws-sam .devstack .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,45 @@
+"""Make the rules layer: `build_rules.py RULES DIRECTORY` writes DIRECTORY/rules.json, or says what is wrong with RULES.
+
+On Lambda the directory is /opt. What lies beside the rules goes along: tables for Enrich and certificates, which rules.json names by the
+same relative paths or as /opt/NAME, and the package `transforms`, which is put where Python finds it.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+OWN = frozenset({"Makefile", "build_rules.py"})
+# Documents for people: the rules themselves, and their tests.
+DOCUMENTS = frozenset({".yaml", ".yml", ".toml"})
+
+
+def main(rules: Path, directory: Path) -> int:
+    """Write the layer and return the command's exit code: 0 written, 1 faults in the rules, 2 unreadable."""
+    try:
+        from mqbridge.rules.declarations import read_document
+        from mqbridge_cli import validate
+    except ImportError as error:
+        print(
+            f"{sys.executable} has no {error.name}: use  make build , or put .venv/bin into PATH first", file=sys.stderr
+        )
+        return 2
+    exit_code = validate.run(str(rules), "text")
+    if exit_code:
+        return exit_code
+    document = read_document(rules.read_text(encoding="utf-8-sig"), str(rules)).data
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    (directory / "rules.json").write_text(text, encoding="utf-8")
+    for each in sorted(rules.parent.iterdir()):
+        if each.name in OWN or each.name.startswith((".", "__")) or each.suffix in DOCUMENTS:
+            continue
+        target = directory / "python" / each.name if each.name == "transforms" else directory / each.name
+        if each.is_dir():
+            shutil.copytree(each, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(each, target)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

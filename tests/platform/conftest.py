@@ -1,0 +1,56 @@
+"""What is built once for all tests of the platform: by sam for Lambda, and by the same Makefiles for this machine."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from devstack.lambda_service import HostBuild
+from devstack.lambda_service.__main__ import DIRECTORY
+
+ROOT = Path(__file__).resolve().parents[2]
+SAM_BIN = ROOT / ".venv-sam" / "bin"
+
+
+@dataclass(frozen=True)
+class SamBuild:
+    """What `sam build` made, and said."""
+
+    directory: Path
+    output: str
+
+
+def run_sam(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of .venv-sam in the project's folder; python is ours, as `make build` has it."""
+    assert SAM_BIN.is_dir(), "no .venv-sam here: make test makes it"
+    # make's own variables would reach the Makefiles of the layers.
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "ARCH", "RUNTIME"))
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return subprocess.run(
+        [str(SAM_BIN / arguments[0]), *arguments[1:]],
+        cwd=ROOT,
+        env={**kept, "PATH": path, "SAM_CLI_TELEMETRY": "0"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="session")
+def sam_build(tmp_path_factory: pytest.TempPathFactory) -> SamBuild:
+    """`sam build` as `make build` runs it: for the template's runtime and architecture."""
+    directory = tmp_path_factory.mktemp("sam") / "build"
+    done = run_sam("sam", "build", "--build-dir", str(directory))
+    assert done.returncode == 0, done.stderr
+    return SamBuild(directory, done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="session")
+def host_build() -> HostBuild:
+    """The functions for this machine, where `make invoke` has them too."""
+    return HostBuild(DIRECTORY)

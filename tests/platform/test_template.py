@@ -1,0 +1,327 @@
+"""template.yaml: valid inside and out, and its numbers and permissions fit what the code does."""
+
+import ast
+import datetime
+import json
+import re
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devstack.lambda_service.template import load_yaml
+from mqbridge.delivery.retry import next_delay_s
+from mqbridge.rules import RetryStrategy, load
+from mqbridge.sources.places import AppConfigProfile, LocalFile, Parameter, S3Object, place_of
+from tests.platform.conftest import ROOT, run_sam
+
+TEMPLATE = ROOT / "template.yaml"
+DOCUMENT = load_yaml(TEMPLATE)
+RESOURCES: dict[str, Any] = DOCUMENT["Resources"]
+# AWS's end of support. SAM and cfn-lint take any name that looks like a runtime, python3.15 too.
+RUNTIMES = {
+    "python3.12": datetime.date(2028, 10, 31),
+    "python3.13": datetime.date(2029, 6, 30),
+    "python3.14": datetime.date(2029, 6, 30),
+}
+
+
+def of_type(kind: str) -> dict[str, Any]:
+    return {name: each["Properties"] for name, each in RESOURCES.items() if each["Type"] == kind}
+
+
+FUNCTIONS = of_type("AWS::Serverless::Function")
+QUEUES = of_type("AWS::SQS::Queue")
+SHARED = DOCUMENT["Globals"]["Function"]
+
+
+def reference(value: Any) -> str:
+    """Return the resource that a Ref or GetAtt names."""
+    (kind, argument), *_ = value.items()
+    assert kind in ("Ref", "Fn::GetAtt")
+    return str(argument).partition(".")[0]
+
+
+def batch_of(function: dict[str, Any]) -> dict[str, Any]:
+    (event,) = function["Events"].values()
+    properties: dict[str, Any] = event["Properties"]
+    return properties
+
+
+def queue_of(function: dict[str, Any]) -> dict[str, Any]:
+    queue: dict[str, Any] = QUEUES[reference(batch_of(function)["Queue"])]
+    return queue
+
+
+def lint_translated(template: Path, directory: Path) -> str:
+    """Return what cfn-lint says of what the template becomes."""
+    result = directory / "translated.json"
+    done = run_sam("python", "tests/platform/translate.py", str(template), str(result))
+    assert done.returncode == 0, done.stderr
+    return run_sam("cfn-lint", "-t", str(result)).stdout
+
+
+def test_sam_finds_it_valid() -> None:
+    done = run_sam("sam", "validate", "--lint")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_it_becomes_is_valid(tmp_path: Path) -> None:
+    assert lint_translated(TEMPLATE, tmp_path) == ""
+
+
+def test_what_sam_does_not_see_is_found(tmp_path: Path) -> None:
+    """Else the test above might look at nothing: SAM's own lint finds this copy valid."""
+    spoiled = tmp_path / "template.yaml"
+    spoiled.write_text(TEMPLATE.read_text().replace("BatchSize: 100", "BatchSize: 10001"))
+    found = lint_translated(spoiled, tmp_path)
+    assert found.count("E3034") == len(FUNCTIONS)
+
+
+def test_the_runtime_exists_and_is_supported_for_another_year() -> None:
+    in_a_year = datetime.date.today() + datetime.timedelta(days=365)
+    assert RUNTIMES[SHARED["Runtime"]] > in_a_year
+
+
+def test_template_and_makefile_of_the_layer_name_one_runtime_and_one_architecture() -> None:
+    layer = RESOURCES["CommonLayer"]["Properties"]
+    makefile = (ROOT / "layers/common/Makefile").read_text()
+    assert layer["CompatibleRuntimes"] == [SHARED["Runtime"]]
+    assert RESOURCES["RulesLayer"]["Properties"]["CompatibleRuntimes"] == [SHARED["Runtime"]]
+    assert re.findall(r"^RUNTIME \?= (.+)$", makefile, re.M) == [SHARED["Runtime"].removeprefix("python")]
+    assert re.findall(r"^ARCH \?= (.+)$", makefile, re.M) == [DOCUMENT["Parameters"]["Architecture"]["Default"]]
+    assert SHARED["Architectures"] == layer["CompatibleArchitectures"] == [{"Ref": "Architecture"}]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_s_handler_exists_and_its_makefile_ships_it(name: str) -> None:
+    function = FUNCTIONS[name]
+    module, _, attribute = function["Handler"].partition(".")
+    folder = ROOT / function["CodeUri"]
+    source = ast.parse((folder / f"{module}.py").read_text())
+    assert attribute in [node.name for node in source.body if isinstance(node, ast.FunctionDef)]
+    assert f"build-{name}:\n\tcp {module}.py" in (folder / "Makefile").read_text()
+    assert RESOURCES[name]["Metadata"] == {"BuildMethod": "makefile"}
+
+
+def test_every_handler_has_a_function() -> None:
+    handlers = {path for path in ROOT.glob("functions/*/*.py") if "def handler(" in path.read_text()}
+    assert handlers == {
+        ROOT / each["CodeUri"] / f"{each['Handler'].partition('.')[0]}.py" for each in FUNCTIONS.values()
+    }
+
+
+# Queues.
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_queue_waits_long_enough_for_its_function(name: str) -> None:
+    """Lambda's advice: six times the timeout, and the batching window. Less, and messages are handled twice at the same time."""
+    timeout_s = FUNCTIONS[name].get("Timeout", SHARED["Timeout"])
+    window_s = batch_of(FUNCTIONS[name])["MaximumBatchingWindowInSeconds"]
+    assert timeout_s >= 15  # sending 10 s, hiding what failed, and a start
+    assert queue_of(FUNCTIONS[name])["VisibilityTimeout"] >= 6 * timeout_s + window_s
+
+
+@pytest.mark.parametrize("policy", ["BACKOFF_RETRY", "EXPONENTIAL_DECAY_RETRY"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_queue_does_not_give_up_before_the_retry_policies_do(name: str, policy: str) -> None:
+    strategy = RetryStrategy(push_retry_strategy=policy)
+    attempts = next(
+        attempt for attempt in range(1, 1000) if next_delay_s(strategy, attempt=attempt, age_s=0.0, chance=0.5) is None
+    )
+    assert queue_of(FUNCTIONS[name])["RedrivePolicy"]["maxReceiveCount"] > attempts
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_failures_are_reported_by_message_and_have_a_place_to_end_in(name: str) -> None:
+    assert batch_of(FUNCTIONS[name])["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    queue = queue_of(FUNCTIONS[name])
+    dead = QUEUES[reference(queue["RedrivePolicy"]["deadLetterTargetArn"])]
+    assert dead["MessageRetentionPeriod"] > queue.get("MessageRetentionPeriod", 4 * 86400)
+
+
+def test_queues_are_encrypted() -> None:
+    assert all(queue["SqsManagedSseEnabled"] is True for queue in QUEUES.values())
+
+
+# AWS IoT Core.
+
+# DESIGN section 3: what the triggers read.
+COLUMNS = {
+    "payload_b64": "encode(*, 'base64')",
+    "topic": "topic()",
+    "client_id": "clientid()",
+    "ts_ms": "timestamp()",
+    "trace_id": "traceid()",
+    "content_type": "get_mqtt_property('content_type')",
+    "origin": "get_user_properties('mqbridge-origin')",
+}
+RULES = {name: each["TopicRulePayload"] for name, each in of_type("AWS::IoT::TopicRule").items()}
+
+
+@pytest.mark.parametrize(("rule", "queue"), [("TelemetryRule", "OutboundQueue"), ("TasksRule", "OutflowQueue")])
+def test_a_rule_selects_the_columns_that_triggers_read(rule: str, queue: str) -> None:
+    sql = RULES[rule]["Sql"]["Fn::Sub"]
+    found = re.fullmatch(r"SELECT (.+)\s+FROM '\$\{(\w+)TopicFilter\}'", sql, re.S)
+    assert found
+    columns = re.findall(r"(\w+\((?:[^()]*)\)) AS (\w+)", found[1])
+    assert {name: expression for expression, name in columns} == COLUMNS
+    assert rule == f"{found[2]}Rule"
+    assert [reference(action["Sqs"]["QueueUrl"]) for action in RULES[rule]["Actions"]] == [queue]
+
+
+def test_presence_is_told_as_aws_tells_it() -> None:
+    assert RULES["PresenceRule"]["Sql"] == "SELECT * FROM '$aws/events/presence/#'"
+    assert [reference(action["Sqs"]["QueueUrl"]) for action in RULES["PresenceRule"]["Actions"]] == ["StatusQueue"]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_a_rule_cannot_write_is_kept(rule: str) -> None:
+    assert reference(RULES[rule]["ErrorAction"]["Sqs"]["QueueUrl"]) == "IotErrors"
+    assert RULES[rule]["AwsIotSqlVersion"] == "2016-03-23"
+    writable = {reference(each) for each in statements("IotRole")[0]["Resource"]}
+    assert {reference(each["Sqs"]["QueueUrl"]) for each in RULES[rule]["Actions"]} | {"IotErrors"} <= writable
+
+
+# Permissions.
+
+
+def statements(name: str) -> list[dict[str, Any]]:
+    properties = RESOURCES[name]["Properties"]
+    documents = [each["PolicyDocument"] for each in properties.get("Policies", [properties])]
+    found = [each for document in documents for each in document["Statement"]]
+    return [each["Fn::If"][1] if "Fn::If" in each else each for each in found]
+
+
+def actions_of(statement: dict[str, Any]) -> list[str]:
+    action = statement["Action"]
+    return [action] if isinstance(action, str) else action
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_may_read_its_own_queue_and_no_other(name: str) -> None:
+    """SAM would add a policy that reads every queue of the account, unless a function brings its role."""
+    role = reference(FUNCTIONS[name]["Role"])
+    (own,) = statements(role)
+    assert reference(own["Resource"]) == reference(batch_of(FUNCTIONS[name])["Queue"])
+    assert set(own["Action"]) == {
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ChangeMessageVisibility",
+    }
+    assert RESOURCES[role]["Properties"]["ManagedPolicyArns"][0] == {"Ref": "SharedPolicy"}
+
+
+def test_nothing_is_allowed_everywhere_but_the_network_interfaces_of_a_vpc() -> None:
+    policies = [
+        name for name, each in RESOURCES.items() if each["Type"] in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy")
+    ]
+    everywhere = [each for name in policies for each in statements(name) if each["Resource"] == "*"]
+    assert [action.partition(":")[0] for each in everywhere for action in actions_of(each)] == ["ec2"] * 6
+    assert not [
+        action for name in policies for each in statements(name) for action in actions_of(each) if "*" in action
+    ]
+
+
+def test_functions_may_read_secrets_and_every_kind_of_rules_source() -> None:
+    allowed = {action for each in statements("SharedPolicy") for action in actions_of(each)}
+    assert allowed >= {
+        "secretsmanager:GetSecretValue",
+        "ssm:GetParameter",
+        "ssm:GetParametersByPath",
+        "appconfig:StartConfigurationSession",
+        "appconfig:GetLatestConfiguration",
+        "s3:GetObject",
+        "sqs:SendMessage",
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("/opt/rules.json", LocalFile),
+        ("ssm:/mqbridge/rules", Parameter),
+        ("ssm:/mqbridge/rules/", Parameter),
+        ("appconfig:abc1234/def5678/9abcdef", AppConfigProfile),
+        ("s3://bucket/folder/rules.json", S3Object),
+    ],
+)
+def test_rules_sources_that_the_template_takes_are_what_the_code_reads(source: str, kind: type) -> None:
+    assert re.search(DOCUMENT["Parameters"]["RulesSource"]["AllowedPattern"], source)
+    assert isinstance(place_of(source), kind)
+    assert SHARED["Environment"]["Variables"]["MQBRIDGE_RULES"] == {"Ref": "RulesSource"}
+
+
+@pytest.mark.parametrize("source", ["rules.yaml", "ssm:name", "appconfig:App name/env/profile", "s3://bucket", "{}"])
+def test_rules_sources_that_could_not_be_permitted_are_refused(source: str) -> None:
+    assert not re.search(DOCUMENT["Parameters"]["RulesSource"]["AllowedPattern"], source)
+
+
+def test_secrets_of_the_shipped_rules_are_among_those_that_functions_may_read() -> None:
+    prefix = DOCUMENT["Parameters"]["SecretPrefix"]["Default"]
+    text = (ROOT / "config/rules.yaml").read_text()
+    names = re.findall(r"secretsmanager:([^#\s]+)", text)
+    assert names
+    assert all(fnmatch(name, f"{prefix}/*") for name in names)
+
+
+# Watching.
+
+
+def test_logs_end_and_alarms_see_everything_that_may_be_wrong() -> None:
+    assert RESOURCES["Logs"]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    assert SHARED["LoggingConfig"]["LogGroup"] == {"Ref": "Logs"}
+    watched: dict[str, set[str]] = {}
+    for alarm in of_type("AWS::CloudWatch::Alarm").values():
+        for each in alarm["Metrics"]:
+            if "MetricStat" in each:
+                metric = each["MetricStat"]["Metric"]
+                (dimension,) = metric["Dimensions"]
+                watched.setdefault(metric["MetricName"], set()).add(reference(dimension["Value"]))
+    sources = {reference(batch_of(each)["Queue"]) for each in FUNCTIONS.values()}
+    assert watched == {
+        "ApproximateNumberOfMessagesVisible": set(QUEUES) - sources,
+        "ApproximateAgeOfOldestMessage": sources,
+        "Errors": set(FUNCTIONS),
+        "Throttles": set(FUNCTIONS),
+        "NumberOfMessagesReceived": sources,
+        "NumberOfMessagesDeleted": sources,
+    }
+
+
+def test_alarms_are_quiet_where_nothing_happens_and_tell_whom_the_parameter_names() -> None:
+    for alarm in of_type("AWS::CloudWatch::Alarm").values():
+        assert alarm["TreatMissingData"] == "notBreaching"
+        assert alarm["AlarmActions"][0]["Fn::If"][:2] == ["HasAlarmTopic", {"Ref": "AlarmTopicArn"}]
+        used = {each["Id"] for each in alarm["Metrics"]}
+        expression = next(each["Expression"] for each in alarm["Metrics"] if "Expression" in each)
+        assert set(re.findall(r"[a-z]+_(?:in|out)\b", expression)) <= used
+
+
+def test_the_dashboard_is_json_and_names_what_there_is() -> None:
+    body = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    names = {name.partition(".")[0] for name in re.findall(r"\$\{([^}:]+)\}", body)}
+    assert names <= {*FUNCTIONS, *QUEUES}
+    assert len(json.loads(re.sub(r"\$\{[^}]+\}", "x", body))["widgets"]) == 6
+
+
+# What is shipped and set.
+
+
+def test_the_shipped_rules_are_valid_and_use_every_function() -> None:
+    rules = load(ROOT / "config/rules.yaml")
+    assert rules.outbound
+    assert rules.inbound
+    assert rules.status
+    assert rules.streamings
+    assert not rules.notices
+
+
+def test_samconfig_needs_no_answers() -> None:
+    settings = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
+    assert settings["deploy"]["parameters"]["capabilities"] == "CAPABILITY_IAM"
+    assert settings["build"]["parameters"]["cached"] is False  # it would not see another ARCH
