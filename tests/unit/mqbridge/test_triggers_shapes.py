@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -118,6 +119,19 @@ def test_one_trigger_alone_matches_beside_those_that_take_what_is_left(name: str
         "iot": {"direct"},
     }
     assert set(matching[1:]) <= general.get(matching[0], set())
+
+
+@pytest.mark.parametrize("name", [row[0] for row in FIXTURES])
+def test_what_a_dead_letter_holds_can_be_read_again(name: str) -> None:
+    """As `mqbridge dlq redrive` does it: a queue message in a batch, a CloudEvent in an array, all else as it stands."""
+    for record in triggers.read(fixture(name), request_id="request-1").records:
+        event = record.event
+        again = {"Records": [event]} if "eventSource" in event else [event] if "specversion" in event else event
+        (found,) = triggers.read(json.loads(json.dumps(again)), request_id="request-1").records
+        assert where(found) == where(record)
+        if isinstance(record.message, MqttMessage):
+            assert isinstance(found.message, MqttMessage)
+            assert replace(found.message, message_id="") == replace(record.message, message_id="")
 
 
 # What is read.
