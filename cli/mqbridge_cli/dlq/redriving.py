@@ -10,7 +10,7 @@ from mqbridge import flows, triggers
 from mqbridge.delivery import Delivery, Redrive, Sinks, settled_records
 from mqbridge.flows import Flow
 from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Planned, Reject, Settled
-from mqbridge.rules import EventStreaming, InboundRule, OutboundRule, Rule, Rules, rule_name
+from mqbridge.rules import EventStreaming, InboundRule, OutboundRule, Rule, Rules, StatusRule, rule_name
 from mqbridge_cli.dlq.letters import StoredLetter
 from rocketmq_remoting import (
     BrokerBusy,
@@ -32,6 +32,7 @@ SEND_TIMEOUT_S = 10.0  # as a handler has
 FLOWS: Mapping[type, Callable[[], Flow]] = {
     OutboundRule: lambda: flows.outbound.plan,
     InboundRule: lambda: flows.inbound.plan,
+    StatusRule: lambda: flows.status.plan,
     EventStreaming: lambda: flows.outflow.plan,
 }
 
@@ -90,9 +91,7 @@ def plan(letter: StoredLetter, rules: Rules) -> list[Planned]:
         NotRedrivable: there is no such rule, or no whole event.
     """
     rule = _rule_of(letter, rules)
-    kind = FLOWS.get(type(rule))
-    if kind is None:
-        raise NotRedrivable(f"{rule_name(rule)} is a {type(rule).__name__}, whose events cannot be redriven yet")
+    kind = FLOWS[type(rule)]
     if letter.is_truncated:
         raise NotRedrivable("the event was too large for the queue, and only its head is here")
     try:

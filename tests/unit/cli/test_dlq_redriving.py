@@ -13,6 +13,7 @@ from mqbridge_cli.dlq.letters import StoredLetter
 from mqbridge_cli.dlq.redriving import TRANSIENT, NotRedrivable, Result, plan, send, why_not_again
 from tests.unit.mqbridge.support import (
     DLQ,
+    EVENTS,
     FakeSinks,
     document,
     inbound_rule,
@@ -127,10 +128,19 @@ def test_a_message_without_envelope_is_nobody_s() -> None:
         plan(one, rules_with())
 
 
-def test_a_rule_of_a_kind_that_has_no_flow_yet_is_said() -> None:
+@pytest.mark.parametrize("shape", ["alone", "sqs", "cloudevent"])
+def test_an_event_of_a_client_goes_by_its_status_rule(shape: str) -> None:
     status = {"RuleId": "presence", "Source": {"GroupId": "GID_sensor"}, "Destination": {"Topic": "t"}}
-    with pytest.raises(NotRedrivable, match="StatusRule"):
-        plan(letter(sqs_record(), "presence"), rules_with(StatusRules=[status]))
+    event = json.loads((EVENTS / "status-aws-connected.json").read_text())
+    shaped = {
+        "alone": event,
+        "sqs": sqs_record(event),
+        "cloudevent": {"specversion": "1.0", "id": "e", "source": "s", "type": "t", "data": event},
+    }[shape]
+    outcome = only(plan(letter(shaped, "presence"), rules_with(StatusRules=[status]))).outcome
+    assert isinstance(outcome, Send)
+    (message,) = outcome.messages
+    assert (message.topic, isinstance(message, RocketMQMessage) and message.tags) == ("t", "connect")
 
 
 def test_a_name_that_a_rule_and_a_task_have_is_no_rule_s() -> None:
