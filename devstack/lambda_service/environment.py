@@ -70,7 +70,7 @@ class Environment:
         init_ms = self._wait_until_ready() if self._is_cold else 0.0
         timeout_s = self._function.timeout_s
         begun_at = time.monotonic()
-        if self._is_cold or isinstance(self._first, Ready):
+        if isinstance(self._first, Ready):
             deadline_ms = int((time.time() + timeout_s) * 1000)
             self._api.offer(
                 Invocation(

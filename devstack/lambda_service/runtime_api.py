@@ -1,9 +1,10 @@
 """Lambda's Runtime API (2018-06-01), as one execution environment's runtime sees it."""
 
 import queue
-import threading
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from .loopback import LoopbackServer
 
 __all__ = [
     "MAX_RESPONSE_BYTES",
@@ -87,14 +88,13 @@ class RuntimeApi:
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing: the service logs."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self._server = LoopbackServer(Handler)
+        self._server.start()
 
     @property
     def address(self) -> str:
         """What AWS_LAMBDA_RUNTIME_API says."""
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        return self._server.address
 
     def offer(self, invocation: Invocation) -> None:
         """Hand the runtime its next invocation."""
@@ -103,8 +103,7 @@ class RuntimeApi:
     def close(self) -> None:
         """Serve no more; the process must have ended."""
         self._offered.put(None)
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
     def _next(self, request: BaseHTTPRequestHandler) -> None:
         self.happened.put(Ready())

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from .environment import Answer, Environment
 from .functions import ACCOUNT, REGION, Function
+from .loopback import LoopbackServer
 
 __all__ = ["AsyncInvocation", "LambdaService"]
 
@@ -69,15 +70,14 @@ class LambdaService:
         self._server = _server(self, port)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self._server.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
         for pool in self._pools.values():
             pool.close()
         self._logs.cleanup()
@@ -85,7 +85,7 @@ class LambdaService:
     @property
     def url(self) -> str:
         """Where the service listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{self._server.address}"
 
     def invoke(self, name: str, payload: bytes, *, request_id: str | None = None) -> Answer:
         """Invoke a function synchronously and return what became of it.
@@ -191,7 +191,7 @@ def _too_large(size_bytes: int, limit_bytes: int) -> _Refused:
     return _Refused(413, "RequestTooLargeException", message)
 
 
-def _server(service: LambdaService, port: int) -> ThreadingHTTPServer:
+def _server(service: LambdaService, port: int) -> LoopbackServer:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -240,6 +240,4 @@ def _server(service: LambdaService, port: int) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing: what functions log is in the answers."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    server.daemon_threads = True
-    return server
+    return LoopbackServer(Handler, port)

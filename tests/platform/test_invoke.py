@@ -1,0 +1,165 @@
+"""The built functions, run as Lambda runs them, on the events of tests/events: into brokers, and where there are none."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from devstack.lambda_service import HostBuild, LambdaService
+from devstack.mosquitto import Mosquitto
+from tests.platform.conftest import ROOT
+from tests.unit.rocketmq_remoting.scripted_broker import ScriptedCluster
+
+EVENTS = ROOT / "tests" / "events"
+TOPICS = ("telemetry", "alarms", "client_status", "mqbridge_dlq")
+
+
+@pytest.fixture(scope="module")
+def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path_factory.mktemp("mosquitto")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def rocketmq() -> Iterator[ScriptedCluster]:
+    with ScriptedCluster("broker", topics=dict.fromkeys(TOPICS, 1)) as cluster:
+        yield cluster
+
+
+def rules_for(cluster: ScriptedCluster, mosquitto: Mosquitto) -> dict[str, Any]:
+    """Return the rules that the project ships, with brokers that are there."""
+    from mqbridge.rules.declarations import read_document
+
+    rules: dict[str, Any] = read_document((ROOT / "config/rules.yaml").read_text(), "rules.yaml").data
+    rules["Instances"] = {
+        "Mqtt": [{"InstanceId": "mqtt", "Endpoint": f"mqtt://127.0.0.1:{mosquitto.port}"}],
+        "RocketMQ": [{"InstanceId": "rocketmq", "NameServers": [cluster.name_server.address]}],
+    }
+    return rules
+
+
+@pytest.fixture
+def service(
+    host_build: HostBuild, rocketmq: ScriptedCluster, mosquitto: Mosquitto, tmp_path: Path
+) -> Iterator[LambdaService]:
+    (tmp_path / "rules.json").write_text(json.dumps(rules_for(rocketmq, mosquitto)))
+    names = list(host_build.template.functions)
+    with LambdaService([host_build.function(name, rules_layer=tmp_path) for name in names]) as running:
+        yield running
+
+
+def invoked(service: LambdaService, name: str, event: str) -> Any:
+    answer = service.invoke(name, (EVENTS / event).read_bytes())
+    assert not answer.is_error, answer.payload
+    assert "Traceback" not in answer.log
+    return json.loads(answer.payload)
+
+
+def bodies(cluster: ScriptedCluster) -> dict[str, list[bytes]]:
+    return {topic: stored for (topic, _, _), stored in cluster.stored().items()}
+
+
+def test_outbound_stores_what_is_readable_and_dead_letters_the_rest(
+    service: LambdaService, rocketmq: ScriptedCluster
+) -> None:
+    assert invoked(service, "Outbound", "outbound-sqs.json") == {"batchItemFailures": []}
+    stored = bodies(rocketmq)
+    assert stored["telemetry"] == [b'{"t": 21.5}']
+    (letter,) = stored["mqbridge_dlq"]
+    assert json.loads(letter)["messageId"] == "2e1424d4-f796-459a-8184-9c92662be6da"
+
+
+def test_outflow_filters_and_stores(service: LambdaService, rocketmq: ScriptedCluster) -> None:
+    assert invoked(service, "Outflow", "outflow-sqs.json") == {"batchItemFailures": []}
+    assert sorted(bodies(rocketmq)["alarms"]) == [b'{"temperature": 81}', b'{"temperature": 93.50}']
+
+
+def test_status_stores_notices(service: LambdaService, rocketmq: ScriptedCluster) -> None:
+    assert invoked(service, "Status", "status-sqs.json")["batchItemFailures"] == []
+    told = [json.loads(body) for body in bodies(rocketmq)["client_status"]]
+    assert {each["clientId"] for each in told} == {"GID_sensor@@@d1"}
+
+
+def test_inbound_publishes(service: LambdaService, mosquitto: Mosquitto) -> None:
+    arrived: queue.Queue[tuple[str, bytes]] = queue.Queue()
+    subscribed: queue.Queue[bool] = queue.Queue()
+    subscriber = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    subscriber.on_message = lambda _client, _data, message: arrived.put((message.topic, bytes(message.payload)))
+    subscriber.on_subscribe = lambda *_arguments: subscribed.put(True)
+    subscriber.connect("127.0.0.1", mosquitto.port)
+    subscriber.subscribe("devices/#", qos=1)
+    subscriber.loop_start()
+    try:
+        subscribed.get(timeout=10)
+        assert invoked(service, "Inbound", "inbound-sqs.json") == {"batchItemFailures": []}
+        assert arrived.get(timeout=10) == ("devices/p2p/GID_a@@@d1", b"reboot")
+    finally:
+        subscriber.loop_stop()
+        subscriber.disconnect()
+
+
+def test_a_broker_that_is_not_there_fails_every_record_and_no_invocation(
+    host_build: HostBuild, tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    with ScriptedCluster("broker", topics={}) as gone:
+        rules = rules_for(gone, mosquitto)
+    (tmp_path / "rules.json").write_text(json.dumps(rules))
+    with LambdaService([host_build.function("outbound", rules_layer=tmp_path)]) as service:
+        result = invoked(service, "Outbound", "outbound-sqs.json")
+    assert len(result["batchItemFailures"]) == 2
+
+
+def test_an_event_that_no_trigger_sends_is_an_error(service: LambdaService) -> None:
+    answer = service.invoke("Outbound", b'{"what": "is this"}')
+    assert answer.is_error
+    assert json.loads(answer.payload)["errorType"] == "UnreadableEvent"
+
+
+def test_faulty_rules_are_an_error_that_names_the_fault(host_build: HostBuild, tmp_path: Path) -> None:
+    (tmp_path / "rules.json").write_text('{"OutboundRules": [{"RuleId": 7}]}')
+    with LambdaService([host_build.function("outbound", rules_layer=tmp_path)]) as service:
+        answer = service.invoke("Outbound", (EVENTS / "outbound-sqs.json").read_bytes())
+    assert answer.is_error
+    assert json.loads(answer.payload)["errorType"] == "InvalidRules"
+
+
+def test_the_command_runs_the_built_function_by_other_rules() -> None:
+    """What `make invoke` runs. Nothing listens where the demo's brokers would."""
+    command = [sys.executable, "-m", "devstack.lambda_service", "invoke", "outbound", "tests/events/outbound-sqs.json"]
+    done = subprocess.run(
+        [*command, "--rules", "examples/demo/rules.yaml"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["batchItemFailures"]) == 2
+    assert "\nREPORT RequestId: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["nobody", "-"], "expected one of the functions outbound"), (["outbound", "no-such-file"], "no-such-file")],
+)
+def test_the_command_says_what_is_wrong(arguments: list[str], said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "devstack.lambda_service", "invoke", *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
