@@ -32,7 +32,7 @@ COUNTERS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "mqbridge_dropped_total": (("rule", "reason", "intentional"), "Records dropped or discarded, never to be retried."),
     "mqbridge_errors_total": (("rule", "stage", "error_type"), "Failures and rejects by reason."),
     "mqbridge_unknown_outcome_total": (("rule",), "Sends whose answer never came; a sub-count of failed."),
-    "mqbridge_config_reloads_total": (("outcome",), "Changed rules that were put in force (ok), or refused."),
+    "mqbridge_config_reloads_total": (("outcome",), "Changed rules: put in force (ok), refused, or not to be had (failed)."),
 }
 
 OUTCOME_WORDS: Mapping[type, str] = {

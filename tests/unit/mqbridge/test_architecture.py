@@ -129,6 +129,7 @@ MAY_USE = {
     "rules": {"patterns", "extract", "cleanse", "regexes"},
     "flows": {"mapping", "rules", "messages", "outcomes", "events", "extract", "cleanse", "json_text", "presence"},
     "presence": {"messages", "outcomes"},
+    "sources": {"rules", "telemetry"},
     "triggers": {"messages", "outcomes", "presence"},
     "delivery": {
         "messages",
