@@ -193,3 +193,32 @@ def test_a_payload_full_of_marks_costs_no_more_than_another() -> None:
 def test_what_only_python_calls_json_is_no_json_in_a_template(number: str) -> None:
     with pytest.raises(Unextractable):
         embedding(o="$.o", t="$.t").extract({"o": {}, "t": number})
+
+
+# Paths.
+
+
+@pytest.mark.parametrize(
+    ("path", "payload"),
+    [
+        ("$..*..*..*", b"[" * 90 + b"]" * 90),
+        ("$.data.body[?count($..*) > 1]", [1] * 3000),
+        ("$.data.body[?count($.data.body[?@ > 0]) > 1]", [1] * 3000),
+        ("$.data.body[?@ == 1 && !($..x)]", [[1]] * 3000),
+    ],
+)
+def test_a_path_takes_a_bounded_number_of_steps(path: str, payload: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million; less here, so that the test is short."""
+    monkeypatch.setattr("mqbridge.extract.queries.MAX_STEPS", 50_000)
+    outcome = rejected(tasks(streaming(sink={"Body": at(path)})), payload)
+    assert (outcome.reason, outcome.stage) == ("too_many_steps", "mapping")
+    outcome = rejected(tasks(streaming(Transforms=[{"Filter": {"Path": path, "Regex": "x"}}])), payload)
+    assert (outcome.reason, outcome.stage) == ("too_many_steps", "transforming")
+    assert outcome.detail == f"Transforms[0] Filter: {path}: expected a result within 50000 steps, got none"
+
+
+def test_a_path_through_a_large_payload_has_its_result() -> None:
+    rules = tasks(streaming(sink={"Body": at("$.data.body[?@.v > 1].v")}))
+    for _ in range(2):  # each search has steps of its own
+        (message,) = outcome_of(rules, [{"v": number} for number in range(100_000)]).messages
+        assert len(json.loads(message.body)) == 99_998

@@ -7,7 +7,17 @@ import re
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-__all__ = ["MISSING", "InvalidPath", "Path", "PlacePath", "compile_path", "compile_place", "put", "remove"]
+__all__ = [
+    "MISSING",
+    "InvalidPath",
+    "Path",
+    "PlacePath",
+    "TooManySteps",
+    "compile_path",
+    "compile_place",
+    "put",
+    "remove",
+]
 
 MISSING: Any = object()  # what a path finds that has no result
 
@@ -31,13 +41,21 @@ class InvalidPath(ValueError):
         self.got = got
 
 
+class TooManySteps(ValueError):
+    """What the event holds takes too long to search by a path: the record can never succeed."""
+
+
 class Path(Protocol):
     """A compiled path."""
 
     text: str
 
     def find(self, root: Any) -> Any:
-        """Return the value at the path, a list of them if it hits several, or MISSING."""
+        """Return the value at the path, a list of them if it hits several, or MISSING.
+
+        Raises:
+            TooManySteps: it would take too long to find out.
+        """
         ...
 
 

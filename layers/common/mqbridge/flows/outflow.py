@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mqbridge.cleanse import MAX_PARTS, Operator, Rejected, Unavailable
 from mqbridge.events import TaskEvent, task_event
+from mqbridge.extract import TooManySteps
 from mqbridge.mapping import is_echo, origin_of, parent_of
 from mqbridge.messages import MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Drop, Failed, Plan, Planned, Reject, Send, Stage
@@ -196,6 +197,8 @@ def _applied(operator: Operator, place: str, events: Iterable[TaskEvent]) -> Ite
                 yield after
         except Rejected as error:
             raise _Ended(Reject(error.reason, f"{place}: {error.detail}", TRANSFORMING)) from None
+        except TooManySteps as error:
+            raise _Ended(Reject("too_many_steps", f"{place}: {error}", TRANSFORMING)) from None
         except Unavailable as error:
             raise _Ended(Failed(error.reason, f"{place}: {error.detail}", stage=TRANSFORMING)) from None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mqbridge import json_text
 from mqbridge.events import TaskEvent
-from mqbridge.extract import MISSING, Form, Partial, Unextractable, text_of
+from mqbridge.extract import MISSING, Form, Partial, TooManySteps, Unextractable, text_of
 from mqbridge.mapping import ORIGIN, part_id
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.outcomes import Reject
@@ -60,6 +60,8 @@ def sink_messages(
         return Reject(error.reason, error.detail)
     except Unextractable as error:
         return Reject("template_failed", str(error))
+    except TooManySteps as error:
+        return Reject("too_many_steps", str(error))
     except json_text.InvalidJson as error:
         return Reject("not_json", f"the event cannot be written as JSON: {error}")
     except IllegalMessage as error:
