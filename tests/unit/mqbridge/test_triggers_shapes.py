@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mqbridge import triggers
-from mqbridge.messages import MqttMessage, Record, RocketMQMessage
+from mqbridge.messages import ClientStatus, MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Delivered, Reject
 from mqbridge.triggers import HttpRequest, HttpResponse, UnreadableEvent
 from mqbridge.triggers.reading import TRIGGERS, trigger_of
@@ -348,6 +348,12 @@ def test_structured_and_batched_mode() -> None:
     batch = triggers.read(post([mqtt_event("1"), None, mqtt_event("2")], "Application/CloudEvents-Batch+JSON"))
     assert [where(each) for each in batch.records] == ["devices/d1/up", "unreadable", "devices/d1/up"]
     assert triggers.read(post([], "application/cloudevents-batch+json")).records == ()
+
+
+@pytest.mark.parametrize("name", ["emqx-connected", "aws-connected"])
+def test_a_request_may_bring_events_about_clients(name: str) -> None:
+    event = json.loads((EVENTS / f"status-{name}.json").read_text())
+    assert isinstance(only(post(event)).message, ClientStatus)
 
 
 @pytest.mark.parametrize(

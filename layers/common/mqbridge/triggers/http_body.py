@@ -13,12 +13,13 @@ from mqbridge.triggers.batch import UnreadableEvent
 from mqbridge.triggers.cloudevents_batch import only_rule_of
 from mqbridge.triggers.http_requests import HttpRequest, refused
 from mqbridge.triggers.shapes import is_message
+from mqbridge.triggers.status_shapes import is_status
 
 __all__ = ["elements_of", "rule_of"]
 
 _EXPECTED = (
     "CloudEvents in binary (ce-... headers), structured (application/cloudevents+json) or batched mode "
-    "(application/cloudevents-batch+json), or as JSON an event of EMQX or messages in another shape"
+    "(application/cloudevents-batch+json), or as JSON an event of EMQX, an event about a client, or messages in another shape"
 )
 _ATTRIBUTE = "ce-"
 _NO_ATTRIBUTES = frozenset({"ce-data", "ce-data_base64"})  # the data is the body
@@ -44,7 +45,7 @@ def elements_of(request: HttpRequest) -> list[Any]:
     elif media_type == "application/cloudevents-batch+json":
         is_expected = isinstance(body, list) and (not body or any(map(_is_cloud_event, body)))
     else:
-        is_expected = any(map(is_message, body)) or body == [] if isinstance(body, list) else is_message(body)
+        is_expected = any(map(_is_event, body)) or body == [] if isinstance(body, list) else _is_event(body)
     if not is_expected:
         raise refused(request, f"the body holds no event: expected {_EXPECTED}")
     return body if isinstance(body, list) else [body]
@@ -60,6 +61,10 @@ def rule_of(request: HttpRequest, elements: list[Any]) -> str | None:
         return only_rule_of([each for each in elements if _is_cloud_event(each)])
     except UnreadableEvent as error:
         raise refused(request, str(error)) from error
+
+
+def _is_event(element: Any) -> bool:
+    return is_message(element) or is_status(element)
 
 
 def _is_cloud_event(element: Any) -> bool:
