@@ -22,7 +22,8 @@ Tests:
       RocketMQ: {{Topic: any, Body: '{{"clientId":"GID_sensor@@@d3","time":1,"eventType":"connect","channelId":"c"}}'}}
     Rule: presence
     Expect:
-      Messages: [{{Tags: connect, Keys: GID_sensor@@@d3, BodyJson: {{clientId: GID_sensor@@@d3, time: 1, eventType: connect, channelId: c}}}}]
+      Messages:
+        - {{Tags: connect, Keys: GID_sensor@@@d3, BodyContains: {{clientId: GID_sensor@@@d3, eventType: connect}}}}
   - Name: other events of the broker are of no interest
     Given: {{Event: subscribed.json}}
     Expect: {{None: {{Reason: foreign_event_type}}}}

@@ -38,7 +38,10 @@ def test_a_connection_that_ends_as_announced() -> None:
     [
         (f"1795289699: Client {D1} closed its connection.", "closed its connection"),
         (f"1795289699: Client {D1} has exceeded timeout, disconnecting.", "exceeded timeout"),
-        (f"1795289699: Client {D1} disconnected due to protocol error.", "due to protocol error"),
+        (f"1795289699: Client {D1} disconnected due to protocol error.", "protocol error"),
+        (f"1795289699: Client {D1} disconnected: Connection reset by peer.", "Connection reset by peer"),
+        (f"1795289699: Client {D1} been disconnected by administrative action.", "administrative action"),
+        (f"1795289699: Bad socket read/write on client {D1}: Out of memory.", "Out of memory."),
         (f"1795289699: Socket error on client {D1}, disconnecting.", "socket error"),
         (f"1795289699: Client {D1} already connected, closing old connection.", "taken over"),
     ],
@@ -84,6 +87,16 @@ def test_an_old_line_that_comes_again_harms_no_newer_connection() -> None:
     for notice in seen(CONNECTED, end, later, CONNECTED, end):
         presence.add(notice)
     assert presence.is_online(D1)
+
+
+def test_who_is_refused_under_a_client_id_does_not_end_its_owner_s_connection() -> None:
+    refused = f"1795289699: Client {D1} disconnected, not authorised."
+    assert kinds(seen(CONNECTED, refused)) == [(D1, "connect")]
+
+
+def test_lines_of_mosquitto_1_name_no_version_and_no_port() -> None:
+    (notice,) = seen(f"1795289695: New client connected from 127.0.0.1 as {D1} (c1, k60, u'bob').")
+    assert (notice.client_id, notice.client_ip) == (D1, "127.0.0.1")
 
 
 def test_other_lines_say_nothing() -> None:

@@ -1,8 +1,8 @@
 """What mosquitto's log says of clients, read into ApsaraMQ's notices. Pure; whoever reads the log keeps one `ConnectionLog`.
 
 mosquitto publishes no presence, but its log, with `log_dest topic`: $SYS/broker/log/N has who came and left, $SYS/broker/log/E who was
-taken over. The lines are those of mosquitto 2.0 (context.c, handle_connect.c, loop.c): only the one of a beginning names the address, so
-an end belongs to the connection that the same client last began.
+taken over. The lines are those of mosquitto 2.0 (do_disconnect in loop.c, handle_connect.c), and the one of 1.x that went since: only the
+one of a beginning names the address, so an end belongs to the connection that the same client last began.
 """
 
 import re
@@ -18,35 +18,31 @@ __all__ = ["LOG_TOPICS", "Connection", "ConnectionLog"]
 
 LOG_TOPICS = ("$SYS/broker/log/N", "$SYS/broker/log/E")
 
-# The first that matches; what stands before it is the time, in seconds unless log_timestamp_format says otherwise.
-_TIME = r"(?:(?P<time>[0-9]{1,12})|[^ ]*): "
+# What stands before a line is the time, in seconds unless log_timestamp_format says otherwise.
+_TIME = r"(?:(?:(?P<time>[0-9]{1,12})|[^ ]*): )?"
 _BEGIN = re.compile(
-    rf"(?:{_TIME})?New (?:bridge|client) connected from (?P<ip>[^ ]+) as (?P<id>.+?)"
-    r" \(p[0-9]+, c[0-9]+, k[0-9]+(?:, u'.*')?\)\.",
+    rf"{_TIME}New (?:bridge|client) connected from (?P<ip>[^ ]+) as (?P<id>.+?)"
+    r" \((?:p[0-9]+, )?c[0-9]+, k[0-9]+(?:, u'.*')?\)\.",
     re.DOTALL,
 )
-_ENDS = (
-    (re.compile(rf"(?:{_TIME})?Client (?P<id>.+) disconnected\.", re.DOTALL), "", True),
-    (re.compile(rf"(?:{_TIME})?Client (?P<id>.+) closed its connection\.", re.DOTALL), "closed its connection", False),
-    (
-        re.compile(rf"(?:{_TIME})?Client (?P<id>.+) has exceeded timeout, disconnecting\.", re.DOTALL),
-        "exceeded timeout",
-        False,
-    ),
-    (
-        re.compile(rf"(?:{_TIME})?Client (?P<id>.+) already connected, closing old connection\.", re.DOTALL),
-        "taken over",
-        False,
-    ),
-    (
-        re.compile(rf"(?:{_TIME})?Client (?P<id>.+) disconnected(?P<remark> due to [^.]+| [^.]+)\.", re.DOTALL),
-        "",
-        False,
-    ),
-    (re.compile(rf"(?:{_TIME})?Socket error on client (?P<id>.+), disconnecting\.", re.DOTALL), "socket error", False),
+# Announced is the first alone. "Client ID disconnected, not authorised." is none: that is somebody who was refused under this client id,
+# whose owner may well be connected.
+_ENDS = tuple(
+    (re.compile(_TIME + pattern, re.DOTALL), remark)
+    for pattern, remark in (
+        (r"Client (?P<id>.+) disconnected\.", ""),
+        (r"Client (?P<id>.+) closed its connection\.", "closed its connection"),
+        (r"Client (?P<id>.+) has exceeded timeout, disconnecting\.", "exceeded timeout"),
+        (r"Client (?P<id>.+) already connected, closing old connection\.", "taken over"),
+        (r"Client (?P<id>.+) been disconnected by administrative action\.", "administrative action"),
+        (r"Client (?P<id>.+) disconnected(?: due to|:) (?P<remark>.+)\.", ""),
+        (r"Bad socket read/write on client (?P<id>.+): (?P<remark>.+)", ""),
+        (r"Socket error on client (?P<id>.+), disconnecting\.", "socket error"),
+    )
 )
+_ANNOUNCED = _ENDS[0][0]
 # Text in a client id or user name that would let a line be read in two ways. Such a client is passed over.
-_AMBIGUOUS = re.compile(r" \(p[0-9]+, c[0-9]+, k[0-9]+")
+_AMBIGUOUS = re.compile(r" \((?:p[0-9]+, )?c[0-9]+, k[0-9]+")
 
 # Clients that are connected, and clients that have left and may be told of again.
 MAX_CONNECTED, MAX_LEFT = 1_000_000, 10_000
@@ -107,11 +103,11 @@ class ConnectionLog:
         begin = _BEGIN.fullmatch(line)
         if begin is not None:
             return () if len(_AMBIGUOUS.findall(line)) > 1 else self._begin(begin, now_ms)
-        for pattern, remark, is_announced in _ENDS:
+        for pattern, remark in _ENDS:
             end = pattern.fullmatch(line)
             if end is not None:
-                said = (end.groupdict().get("remark") or remark).strip()
-                return self._end(end, line, now_ms, said, is_announced)
+                said = end.groupdict().get("remark") or remark
+                return self._end(end, line, now_ms, said, is_announced=pattern is _ANNOUNCED)
         return ()
 
     def _begin(self, match: re.Match[str], now_ms: int) -> tuple[StatusNotice, ...]:
@@ -128,7 +124,7 @@ class ConnectionLog:
         return (*notices, _notice(client_id, CONNECT, at, begun))
 
     def _end(
-        self, match: re.Match[str], line: str, now_ms: int, remark: str, is_announced: bool
+        self, match: re.Match[str], line: str, now_ms: int, remark: str, *, is_announced: bool
     ) -> tuple[StatusNotice, ...]:
         client_id, at = match["id"], _time_ms(match, now_ms)
         ended = self.connection_of(client_id)

@@ -113,7 +113,7 @@ def _form_of(value: Mapping[str, Any], topic: str) -> _Form | None:
     if "eventType" in value:
         if "channelId" in value or (value["eventType"] in EVENT_TYPES and "clientId" in value):
             return _apsara
-        return _aws if _AWS_MARKS & value.keys() or _AWS_LEAST <= value.keys() else None
+        return _aws if _AWS_MARKS & value.keys() or value.keys() >= _AWS_LEAST else None
     event = value.get("event")
     if isinstance(event, str) and event.startswith(_EMQX_FAMILIES):
         return _emqx
