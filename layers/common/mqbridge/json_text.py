@@ -35,14 +35,17 @@ def encode(value: Any) -> str:
     """Return a JSON value's text, compact.
 
     Raises:
-        InvalidJson: the value is nested too deeply, or holds what is no Unicode text.
+        InvalidJson: the value is nested too deeply, or holds what is no Unicode text, or a number of thousands of digits.
     """
     try:
-        return _encode(value).decode()
-    except OverflowError:
-        return _encode_large(value)
+        try:
+            return _encode(value).decode()
+        except OverflowError:
+            return _encode_large(value)
     except (UnicodeError, RecursionError) as error:
         raise InvalidJson(_why(error)) from None
+    except ValueError:  # which is what Python says of it
+        raise InvalidJson("a number of too many digits") from None
 
 
 def _why(error: Exception) -> str:

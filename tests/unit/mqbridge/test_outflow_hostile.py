@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mqbridge import json_text
 from mqbridge.events import task_event
 from mqbridge.extract import Unextractable, compile_form
 from mqbridge.flows import outflow
@@ -165,6 +166,21 @@ def test_a_user_property_that_rocketmq_would_act_on_does_not_hold_the_message_up
     named = (("TIMER_DELAY_MS", "1"), ("__RMQ.TRANSIENT.x", "1"), ("DELAY", "3"), ("k", "v"))
     (message,) = outcome_of(rules, user_properties=named).messages
     assert message.properties == {"k": "v"}
+
+
+# JSON.
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [([1 << 70, 10**5_000], "digits"), (json.loads("[" * 900 + str(1 << 70) + "]" * 900), "deeply")],
+)
+def test_what_cannot_be_written_as_json_is_told_as_such(value: Any, what: str) -> None:
+    if what == "deeply":
+        for _ in range(100):
+            value = [value]
+    with pytest.raises(json_text.InvalidJson, match=what):
+        json_text.encode(value)
 
 
 # Templates.
