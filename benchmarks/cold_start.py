@@ -1,0 +1,151 @@
+"""How long a cold start takes: `python -m benchmarks.cold_start [RUNS]`. Exit code 1 if a bar is missed.
+
+What is measured is the built artefact, with its bytecode, in awslambdaric as on Lambda: from the start of the process until the first
+record is planned, rules loaded and all. It is compared with a handler that imports the Powertools logger and returns, measured alike.
+The machine's Python is used, not Lambda's; on Lambda everything takes longer, and the ratio is what carries over.
+
+The bars are for a document with a rule of the function's own kind. Another row has the document that the project ships, with rules of
+all kinds: a task in it is compiled by every function that loads it.
+"""
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.measuring import Bar, Result, table
+from devstack.lambda_service import Function, HostBuild
+from devstack.lambda_service.__main__ import DIRECTORY
+from devstack.lambda_service.environment import Environment
+from devstack.lambda_service.host_build import ROOT
+
+__all__ = ["BARS", "measure"]
+
+# At most so many times the handler that only logs.
+BARS = {"outbound": 1.6, "outflow": 1.8, "inbound": 2.2}
+BASE = "logger only"
+ALL_KINDS = "outbound, rules of all kinds"
+KEYS = {"outbound": "OutboundRules", "outflow": "EventStreamings", "inbound": "InboundRules"}
+EVENTS = {name: ROOT / "tests" / "events" / f"{name}-sqs.json" for name in BARS}
+RUNS = 21
+
+_NOTE = """
+def note():
+    import os, time
+    with open(os.environ["NOTE"], "w") as file:
+        file.write(str(time.monotonic_ns()))
+    os._exit(0)
+"""
+_BASE_HANDLER = """
+from aws_lambda_powertools import Logger
+
+logger = Logger(service="mqbridge")
+
+def handler(event, context):
+    note()
+"""
+# What functions/NAME/app.py does, with a flow that goes no further than its plan.
+_HANDLER = """
+import app
+from mqbridge.flows import {name}
+from mqbridge.handler import handle
+
+def plan(*arguments, **options):
+    planned = {name}.plan(*arguments, **options)
+    assert planned
+    note()
+
+def handler(event, context):
+    return handle("{name}", plan, event, context)
+"""
+
+
+def measure(build: HostBuild, runs: int = RUNS) -> list[Result]:
+    """Return the milliseconds of each function, first those of the handler that only logs."""
+    with tempfile.TemporaryDirectory(prefix="cold-start-") as folder:
+        shipped = build.function("outbound")
+        rules = json.loads((shipped.layers[-1] / "rules.json").read_text())
+        functions = {
+            BASE: _noting(shipped, _BASE_HANDLER, Path(folder), BASE),
+            ALL_KINDS: _noting(shipped, _HANDLER.format(name="outbound"), Path(folder), "all-kinds"),
+        }
+        for name in BARS:
+            layer = Path(folder) / f"{name}-rules"
+            layer.mkdir()
+            own = {key: rules[key] for key in ("Instances", "Defaults", KEYS[name])}
+            (layer / "rules.json").write_text(json.dumps(own))
+            function = build.function(name, rules_layer=layer)
+            functions[name] = _noting(function, _HANDLER.format(name=name), Path(folder), name)
+        values: Mapping[str, list[float]] = {name: [] for name in functions}
+        for run in range(runs + 1):
+            # In turn, so that whatever else the machine does hits all alike. The first round warms the disk's cache.
+            for name, function in functions.items():
+                taken_ms = _cold_start_ms(function, Path(folder))
+                if run:
+                    values[name].append(taken_ms)
+    base = Result(f"cold start, {BASE}", "ms", tuple(values[BASE]))
+    limits: Mapping[str, float | None] = {**BARS, ALL_KINDS: None}
+    return [
+        base,
+        *(
+            Result(f"cold start, {name}", "ms", tuple(values[name]), Bar(limit, against=base, is_ceiling=True))
+            for name, limit in limits.items()
+        ),
+    ]
+
+
+def _noting(function: Function, handler: str, folder: Path, name: str) -> Function:
+    """Return the function with a handler that notes when it has come so far, in front of its own."""
+    task = folder / name
+    task.mkdir()
+    (task / "noting.py").write_text(_NOTE + handler)
+    # Its own code lies beside, as one folder more: app.py has bytecode no more than on Lambda.
+    return replace(
+        function,
+        handler="noting.handler",
+        task=task,
+        layers=(*function.layers, _as_layer(function.task, folder / f"{name}-code")),
+        environment={**function.environment, "NOTE": str(folder / "note")},
+    )
+
+
+def _as_layer(task: Path, layer: Path) -> Path:
+    layer.mkdir()
+    (layer / "python").symlink_to(task)
+    return layer
+
+
+def _cold_start_ms(function: Function, folder: Path) -> float:
+    event = EVENTS.get(function.name.lower(), EVENTS["outbound"]).read_bytes()
+    log, note = folder / "log", folder / "note"
+    note.unlink(missing_ok=True)
+    begun_ns = time.monotonic_ns()
+    environment = Environment(function, log)
+    try:
+        answer = environment.invoke(event, "cold-start")
+    finally:
+        environment.close()
+    if not note.exists():
+        raise RuntimeError(f"{function.name} did not come so far: {answer.payload.decode()}\n{answer.log}")
+    return (int(note.read_text()) - begun_ns) / 1e6
+
+
+def main() -> int:
+    """Print the figures."""
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
+    results = measure(HostBuild(DIRECTORY), runs)
+    print(table(results))
+    spread = statistics.stdev(results[0].values) / results[0].median if runs > 1 else 0.0
+    print(
+        f"\n{runs} runs each, in turn; spread of the first {spread:.0%}; load {os.getloadavg()[0]:.1f}", file=sys.stderr
+    )
+    return 1 if any(result.is_met is False for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
