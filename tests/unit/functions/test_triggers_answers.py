@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import functions.inbound.app
 import functions.outbound.app
 from mqbridge.rules import UnreadableRules
 from mqbridge.testing import capture
 from mqbridge.triggers import HttpRequest, HttpResponse, Undelivered, UnreadableEvent
-from tests.unit.mqbridge.support import DLQ, EVENTS, document, inbound_rule, mqtt_event, outbound_rule
+from tests.unit.mqbridge.support import DLQ, EVENTS, any_text, document, inbound_rule, mqtt_event, outbound_rule, quick
 
 Handler = Callable[[Any, Any], Any]
 outbound, inbound = functions.outbound.app.handler, functions.inbound.app.handler
@@ -296,3 +298,36 @@ def test_what_no_trigger_sends_is_an_error(handler: Handler, event: Any) -> None
         with pytest.raises(UnreadableEvent):
             handler(event, FcContext())
         assert sent == []
+
+
+NAMES = sorted(path.stem.removeprefix("trigger-") for path in EVENTS.glob("trigger-*.json"))
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | any_text
+    | st.sampled_from(["devices/d1", "commands", "AAEC", "POST", "1.0"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(any_text, inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@quick
+@given(handler=st.sampled_from([outbound, inbound]), name=st.sampled_from(NAMES), data=st.data())
+def test_whatever_is_wrong_with_an_event_is_told_as_its_platform_understands_it(
+    handler: Handler, name: str, data: st.DataObject
+) -> None:
+    """And no neighbour suffers: what is readable is sent or reported."""
+    event = fixture(name)
+    of = event if isinstance(event, dict) else data.draw(st.sampled_from(event))
+    of[data.draw(st.sampled_from(sorted(of)))] = data.draw(values)
+    with capture(RULES) as sent:
+        try:
+            response = handler(event, None)
+        except (UnreadableEvent, Undelivered):
+            return
+        json.dumps(response)
+        if "statusCode" not in response:
+            failed = {each["itemIdentifier"] for each in response["batchItemFailures"]}
+            count = len(event.get("Records", [event]) if isinstance(event, dict) else event)
+            assert len(sent) + len(failed) <= count
