@@ -22,6 +22,7 @@ running. Three commands to paste:
   mosquitto_pub -p {brokers.MQTT_PORT} -t devices/d07/temperature -m 21.5 && .venv/bin/python -m examples.demo.stack read telemetry
   .venv/bin/python -m examples.demo.stack send commands reboot mqttSecondTopic=/d07/command
 
+who is online, and who comes and goes: .venv/bin/mqbridge presence --rules examples/demo/rules.yaml
 how it is: {brokers.HEALTH}/readyz and {brokers.HEALTH}/metrics; end it with: make demo-down
 """
 
