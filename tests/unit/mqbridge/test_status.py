@@ -137,6 +137,14 @@ def test_an_end_that_does_not_name_its_beginning_is_told_all_the_same() -> None:
     assert [message.tags for message in sent(event)] == ["disconnect", "tcpclean"]
 
 
+def test_a_rule_of_emqx_may_select_what_tells_connections_apart() -> None:
+    begin, end = fixture("emqx-connected"), fixture("emqx-disconnected")
+    del end["connected_at"]
+    chosen = [event | {"connection_id": event["peername"]} for event in (begin, end)]
+    assert len({body["channelId"] for event in chosen for body in bodies(event)}) == 1
+    assert bodies(begin | {"connection_id": "another"})[0]["channelId"] != bodies(chosen[0])[0]["channelId"]
+
+
 def test_a_system_topic_tells_begin_from_end() -> None:
     payload = {"clientid": "GID_sensor@@@d2", "connected_at": 1, "ts": 1}
     read_as = [

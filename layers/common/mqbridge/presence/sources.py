@@ -5,7 +5,8 @@ channelId is made of what tells a connection from others of its client, and stan
 - AWS IoT's life cycle events ($aws/events/presence/...): sessionIdentifier with versionNumber. A persistent session outlives connections;
   the number is the same in a connection's two events, and another in the next one's.
 - EMQX's client.connected and client.disconnected, of a webhook or rule or under $SYS/brokers/NODE/clients/: connected_at, which the end
-  names too, from EMQX 5.8.6 on in rules (emqx/emqx#14869), before that under $SYS.
+  names too, from EMQX 5.8.6 on in rules (emqx/emqx#14869), before that under $SYS. A rule may select what else tells connections
+  apart AS connection_id.
 - ApsaraMQ's own notices have a channelId.
 - mosquitto's log lines are read by the runner (`mosquitto`), which sends {"clientId", "notices": [ApsaraMQ's, ...]}.
 """
@@ -189,10 +190,10 @@ def _of_emqx(value: Mapping[str, Any], client_id: str, event: str, time_ms: int)
     at = time_in(value, ("timestamp", "ts", own_time), time_ms, client_id)
     reason = text_in(value, "reason")
     address = text_in(value, "peername") or text_in(value, "ipaddress")
-    connected_at = value.get("connected_at")
+    chosen, connected_at = text_in(value, "connection_id"), value.get("connected_at")
     # Without connected_at (a rule's disconnect before 5.8.6) nothing ties an end to its beginning for certain: a device may come back from
     # the same address. The end is told all the same, as that of a connection of its own.
-    connection = str(connected_at) if _is_whole(connected_at) else f"{address}/{at}"
+    connection = chosen or (str(connected_at) if _is_whole(connected_at) else f"{address}/{at}")
     return _read(
         event,
         is_end=is_end,
