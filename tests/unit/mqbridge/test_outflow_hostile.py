@@ -238,3 +238,13 @@ def test_a_path_through_a_large_payload_has_its_result() -> None:
     for _ in range(2):  # each search has steps of its own
         (message,) = outcome_of(rules, [{"v": number} for number in range(100_000)]).messages
         assert len(json.loads(message.body)) == 99_998
+
+
+def test_many_parts_of_a_wide_object_are_too_many() -> None:
+    """They took half a minute, as each is a copy of the object."""
+    operators = [{"Split": {"Path": "$.data.body.a"}}, {"Map": {"Keep": ["$.data.body.a"]}}]
+    rules = tasks(streaming(Transforms=operators))
+    wide = {f"k{number}": 1 for number in range(20_000)}
+    outcome = rejected(rules, {"a": [1] * 1_001, **wide})
+    assert (outcome.reason, outcome.stage) == ("too_many_parts", "transforming")
+    assert len(outcome_of(rules, {"a": [1] * 100, **wide}).messages) == 100

@@ -13,6 +13,9 @@ from .operators import MAX_PARTS, InvalidOperator, Rejected
 
 __all__ = ["Split"]
 
+# Each part is a copy of what lies on the way to it; with these, the operators behind take seconds.
+MAX_COPIED = 20_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
@@ -38,8 +41,19 @@ class Split:
             raise Rejected("too_many_parts", f"{self.path.text}: expected at most {MAX_PARTS} parts, got {len(parts)}")
         if not parts:
             return (event,)
+        copied = len(parts) * self._members_on_the_way(event.value)
+        if copied > MAX_COPIED:
+            what = f"at most {MAX_COPIED} members of what they lie in, copied for each part"
+            raise Rejected("too_many_parts", f"{self.path.text}: expected {what}, got {copied}")
         # One after the other: each is a copy of what lies on the way to the part.
         return (split_into(changed(event, placed(event.value, self.path, part)), at) for at, part in enumerate(parts))
+
+    def _members_on_the_way(self, value: Any) -> int:
+        count = 0
+        for part in self.path.parts:
+            count += len(value)
+            value = value[part]
+        return count
 
     def _parts(self, value: Any) -> Sequence[Any]:
         if isinstance(value, list):
