@@ -1,7 +1,8 @@
 """Regular expressions that a rule's author writes and that devices' text is matched with.
 
 They are RE2's: the time of a search grows linearly with the text, whatever expression and text are, because it never backtracks
-(https://github.com/google/re2/wiki/WhyRE2); to find all matches is a search behind each, at most the square. What only a backtracking engine can do, look-around and back-references, is refused.
+(https://github.com/google/re2/wiki/WhyRE2); to find all matches is a search behind each, at most the square.
+What only a backtracking engine can do, look-around and back-references, is refused.
 """
 
 from collections.abc import Iterator
