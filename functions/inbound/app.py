@@ -1,7 +1,6 @@
 """RocketMQ -> MQTT by data inbound rules: a RocketMQ topic's messages are pushed to MQTT clients under a parent topic.
 
-Takes an SQS batch (the `data` of a command, as a back end writes it) or an array of CloudEvents, and answers with a partial batch
-response. The rules come from MQBRIDGE_RULES.
+Takes what docs/triggers.md lists, and answers as each trigger's platform understands. The rules come from MQBRIDGE_RULES.
 """
 
 from typing import Any

@@ -1,7 +1,6 @@
 """MQTT -> filter -> transform -> RocketMQ by message outflow tasks.
 
-Takes an SQS batch (AWS IoT rule results, or any of the message shapes) or an array of CloudEvents, and answers with a partial batch
-response. The rules come from MQBRIDGE_RULES.
+Takes what docs/triggers.md lists, and answers as each trigger's platform understands. The rules come from MQBRIDGE_RULES.
 """
 
 from typing import Any

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,10 @@ def run_test(test: RuleTest, rules: Rules, folder: Path) -> Result:
     plans: list[Planned] = []
     with _silence(), capture(rules) as sent:
         for way in _ways(triggers.read(event).records, rules, test.rule):
-            handle(way.name, _watched(way.plan, test.rule, plans), event, None)
+            with suppress(
+                triggers.Undelivered
+            ):  # how a platform that knows only errors hears of what is left; the plan tells
+                handle(way.name, _watched(way.plan, test.rule, plans), event, None)
     messages, letters = [], []
     for message in sent:
         envelope = _envelope(message)

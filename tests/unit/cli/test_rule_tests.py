@@ -325,6 +325,15 @@ def test_what_is_rejected_without_a_queue_is_no_dead_letter(project: Project, op
         assert f"got {fate}: invalid_qos: qoslevel" in told
 
 
+def test_a_trigger_that_knows_only_errors_is_no_failure_of_the_test(project: Project) -> None:
+    """AWS IoT hears of what is left by an exception; the test says what became of the message."""
+    project.write_rules({**RULES, "Defaults": {}})
+    event = json.loads((ROOT / "tests" / "events" / "trigger-iot.json").read_text())
+    (project.folder / "event.json").write_text(json.dumps({**event, "payload_b64": "?"}))
+    (told,) = project.one({"Event": "event.json"}, {"DeadLetter": {}})
+    assert "unreadable_record" in told
+
+
 def test_the_handlers_log_is_not_part_of_the_output(project: Project) -> None:
     assert project.one(command(qoslevel="7"), {"DeadLetter": {}}) == []
     assert (project.out.count("\n"), project.err) == (4, "")
