@@ -7,7 +7,7 @@ from mqbridge_cli.runner.connection_journal import MAX_HISTORY, ConnectionJourna
 
 
 def connection(number: int, ended_by: str = "") -> Connection:
-    return Connection(channel_id=f"c{number}", client_ip="192.0.2.1:5", began_ms=number, ended_by=ended_by)
+    return Connection(channel_id=f"c{number}", client_ip="192.0.2.1:5", stamp=str(number), ended_by=ended_by)
 
 
 def test_the_last_connection_of_each_client_comes_back_in_order(tmp_path: Path) -> None:

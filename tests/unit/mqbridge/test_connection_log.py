@@ -73,18 +73,28 @@ def test_an_end_whose_beginning_was_not_seen_is_told_alone() -> None:
     assert kinds(seen(f"1795289699: Client {D1} closed its connection.")) == [(D1, "tcpclean")]
 
 
-def test_lines_that_come_again_say_the_same_again() -> None:
-    """A broker sends what it had no acknowledgement of once more, after a reconnect."""
-    lines = (CONNECTED, f"1795289699: Client {D1} disconnected.")
+STAMPS = [
+    ("1795289695", "1795289699", "1795289800"),
+    ("2026-11-21T20:00:00", "2026-11-21T20:00:04", "2026-11-21T20:01:45"),
+]
+
+
+@pytest.mark.parametrize(("began", "ended", "began_again"), STAMPS)
+def test_lines_that_come_again_say_the_same_again(began: str, ended: str, began_again: str) -> None:
+    """A broker sends what it had no acknowledgement of once more, after a reconnect, and says whenever it is the same time."""
+    del began_again
+    lines = (CONNECTED.replace("1795289695", began), f"{ended}: Client {D1} disconnected.")
     once, twice = seen(*lines), seen(*lines, *lines)
     assert twice == [*once, *once]
 
 
-def test_an_old_line_that_comes_again_harms_no_newer_connection() -> None:
-    later = CONNECTED.replace("1795289695", "1795289800").replace("50650", "50999")
-    end = f"1795289699: Client {D1} disconnected."
+@pytest.mark.parametrize(("began", "ended", "began_again"), STAMPS)
+def test_an_old_line_that_comes_again_harms_no_newer_connection(began: str, ended: str, began_again: str) -> None:
+    first = CONNECTED.replace("1795289695", began)
+    later = CONNECTED.replace("1795289695", began_again).replace("50650", "50999")
+    end = f"{ended}: Client {D1} disconnected."
     presence = Presence()
-    for notice in seen(CONNECTED, end, later, CONNECTED, end):
+    for notice in seen(first, end, later, first, end):
         presence.add(notice)
     assert presence.is_online(D1)
 
@@ -106,7 +116,7 @@ def test_other_lines_say_nothing() -> None:
 
 
 def test_a_line_without_a_time_in_seconds_has_the_reader_s() -> None:
-    for prefix in ("", "2026-01-01T00:00:00: "):
+    for prefix in ("", "2026-01-01T00:00:00: ", "2026-01-01 00:00:00: ", "1234567890123: "):
         (notice,) = seen(CONNECTED.replace("1795289695: ", prefix))
         assert (notice.client_id, notice.time_ms) == (D1, NOW)
 

@@ -18,8 +18,8 @@ __all__ = ["LOG_TOPICS", "Connection", "ConnectionLog"]
 
 LOG_TOPICS = ("$SYS/broker/log/N", "$SYS/broker/log/E")
 
-# What stands before a line is the time, in seconds unless log_timestamp_format says otherwise.
-_TIME = r"(?:(?:(?P<time>[0-9]{1,12})|[^ ]*): )?"
+# What stands before a line is the time, in seconds unless log_timestamp_format says otherwise; no letters, which could be a client's.
+_TIME = r"(?:(?P<stamp>[0-9TZ:.,/+ -]{1,40}): )?"
 _BEGIN = re.compile(
     rf"{_TIME}New (?:bridge|client) connected from (?P<ip>[^ ]+) as (?P<id>.+?)"
     r" \((?:p[0-9]+, )?c[0-9]+, k[0-9]+(?:, u'.*')?\)\.",
@@ -46,16 +46,21 @@ _AMBIGUOUS = re.compile(r" \((?:p[0-9]+, )?c[0-9]+, k[0-9]+")
 
 # Clients that are connected, and clients that have left and may be told of again.
 MAX_CONNECTED, MAX_LEFT = 1_000_000, 10_000
+MAX_SECONDS_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The last connection of a client; `ended_by` is the line that told its end, "" while it lasts."""
+    """The last connection of a client: `stamp` is what its first line has for a time, `ended_by` the line that told its end, if one did."""
 
     channel_id: str
     client_ip: str
-    began_ms: int
+    stamp: str
     ended_by: str = ""
+
+    def began_after(self, stamp: str) -> bool:
+        """Tell whether a line with that stamp is older; seconds and the usual formats sort as text."""
+        return len(stamp) == len(self.stamp) and stamp < self.stamp
 
 
 class ConnectionLog:
@@ -112,9 +117,10 @@ class ConnectionLog:
 
     def _begin(self, match: re.Match[str], now_ms: int) -> tuple[StatusNotice, ...]:
         client_id, client_ip, at = match["id"], match["ip"], _time_ms(match, now_ms)
-        begun = Connection(channel_id_of("mosquitto", client_id, f"{client_ip}/{at}"), client_ip, at)
+        stamp = match["stamp"] or str(now_ms)
+        begun = Connection(channel_id_of("mosquitto", client_id, f"{client_ip}/{stamp}"), client_ip, stamp)
         before = self.connection_of(client_id)
-        if before is not None and (before.channel_id == begun.channel_id or at < before.began_ms):
+        if before is not None and (before.channel_id == begun.channel_id or before.began_after(stamp)):
             return (_notice(client_id, CONNECT, at, begun),)  # a line that comes again
         notices = []
         if before is not None and not before.ended_by:
@@ -127,9 +133,10 @@ class ConnectionLog:
         self, match: re.Match[str], line: str, now_ms: int, remark: str, *, is_announced: bool
     ) -> tuple[StatusNotice, ...]:
         client_id, at = match["id"], _time_ms(match, now_ms)
+        stamp = match["stamp"] or str(now_ms)
         ended = self.connection_of(client_id)
-        if ended is None or ended.ended_by not in ("", line) or at < ended.began_ms:
-            ended = Connection(channel_id_of("mosquitto", client_id, f"ended/{at}"), "", at)
+        if ended is None or ended.ended_by not in ("", line) or ended.began_after(stamp):
+            ended = Connection(channel_id_of("mosquitto", client_id, f"ended/{stamp}"), "", stamp)
         else:
             self._remember(client_id, replace(ended, ended_by=line))
         kinds = (DISCONNECT, TCPCLEAN) if is_announced else (TCPCLEAN,)
@@ -155,4 +162,5 @@ def _notice(client_id: str, event_type: str, time_ms: int, connection: Connectio
 
 
 def _time_ms(match: re.Match[str], now_ms: int) -> int:
-    return int(match["time"]) * 1000 if match["time"] else now_ms
+    stamp = match["stamp"] or ""
+    return int(stamp) * 1000 if stamp.isdigit() and len(stamp) <= MAX_SECONDS_DIGITS else now_ms
