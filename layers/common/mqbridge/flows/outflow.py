@@ -144,6 +144,8 @@ class _Passage:
             if isinstance(made, Reject):
                 return Reject(made.reason, made.detail, MAPPING)
             messages += made
+            if not task.operators:  # it is one message
+                break
             # Copies for several topics share their body.
             size += len(made[0].body) + sum([len(check_message(each)) for each in made])
             if size > MAX_SIZE and len(messages) > len(made):
