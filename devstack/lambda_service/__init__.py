@@ -11,6 +11,6 @@ extensions, SnapStart, versions and aliases, response streaming, the 1,000 envir
 from .environment import Answer
 from .functions import Function
 from .host_build import HostBuild
-from .service import AsyncInvocation, LambdaService
+from .service import AsyncInvocation, LambdaService, Refused
 
-__all__ = ["Answer", "AsyncInvocation", "Function", "HostBuild", "LambdaService"]
+__all__ = ["Answer", "AsyncInvocation", "Function", "HostBuild", "LambdaService", "Refused"]

@@ -20,7 +20,7 @@ from .environment import Answer, Environment
 from .functions import ACCOUNT, REGION, Function
 from .loopback import LoopbackServer
 
-__all__ = ["AsyncInvocation", "LambdaService"]
+__all__ = ["AsyncInvocation", "LambdaService", "Refused"]
 
 # Lambda's quotas: 6 MB for a synchronous event, 1 MB for an asynchronous one.
 MAX_SYNC_BYTES = 6 * 1024 * 1024
@@ -43,8 +43,8 @@ class AsyncInvocation:
     answers: tuple[Answer, ...]
 
 
-class _Refused(Exception):
-    """The service does not invoke; it says why as the API's exception `kind`."""
+class Refused(Exception):
+    """The service does not invoke; it says why as the API's exception `kind`, with the HTTP status and body that the API has for it."""
 
     def __init__(self, status: int, kind: str, message: str, **more: str) -> None:
         super().__init__(message)
@@ -91,7 +91,7 @@ class LambdaService:
         """Invoke a function synchronously and return what became of it.
 
         Raises:
-            _Refused: it is not invoked.
+            Refused: it is not invoked.
         """
         pool = self._pool(name)
         if len(payload) > MAX_SYNC_BYTES:
@@ -110,7 +110,7 @@ class LambdaService:
         plain = name.removesuffix(":$LATEST").rpartition(":")[2]
         if plain not in self._pools:
             arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{plain}"
-            raise _Refused(404, "ResourceNotFoundException", f"Function not found: {arn}")
+            raise Refused(404, "ResourceNotFoundException", f"Function not found: {arn}")
         return self._pools[plain]
 
     def _attempts(self, pool: "_Pool", payload: bytes, request_id: str) -> None:
@@ -119,7 +119,7 @@ class LambdaService:
         for delay_s in (0.0, *self._retry_delays_s):
             self._stopped.wait(delay_s)
             while not self._stopped.is_set():
-                with suppress(_Refused):
+                with suppress(Refused):
                     answers.append(pool.invoke(payload, request_id))
                     break
                 self._stopped.wait(THROTTLED_DELAY_S)
@@ -162,7 +162,7 @@ class _Pool:
                 environment.close()
             if self._busy >= self.function.concurrency:
                 reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
-                raise _Refused(429, "TooManyRequestsException", "Rate Exceeded.", Reason=reason)
+                raise Refused(429, "TooManyRequestsException", "Rate Exceeded.", Reason=reason)
             self._busy += 1
             return Environment(self.function, self._logs / f"{self.function.name}-{next(self._numbers)}.log")
 
@@ -182,13 +182,13 @@ def _event(payload: bytes) -> bytes:
         json.loads(payload)
     except (ValueError, RecursionError) as error:
         message = f"Could not parse request body into json: {error}"
-        raise _Refused(400, "InvalidRequestContentException", message) from None
+        raise Refused(400, "InvalidRequestContentException", message) from None
     return payload
 
 
-def _too_large(size_bytes: int, limit_bytes: int) -> _Refused:
+def _too_large(size_bytes: int, limit_bytes: int) -> Refused:
     message = f"{size_bytes} byte payload is too large for the invocation (limit {limit_bytes} bytes)"
-    return _Refused(413, "RequestTooLargeException", message)
+    return Refused(413, "RequestTooLargeException", message)
 
 
 def _server(service: LambdaService, port: int) -> LoopbackServer:
@@ -202,9 +202,9 @@ def _server(service: LambdaService, port: int) -> LoopbackServer:
             try:
                 found = _INVOKE.fullmatch(urlsplit(self.path).path)
                 if found is None:
-                    raise _Refused(404, "UnknownOperationException", "only functions/NAME/invocations is served here")
+                    raise Refused(404, "UnknownOperationException", "only functions/NAME/invocations is served here")
                 self._invoke(unquote(found[1]), payload, request_id)
-            except _Refused as refusal:
+            except Refused as refusal:
                 self._answer(
                     refusal.status, json.dumps(refusal.body).encode(), request_id, {"X-Amzn-ErrorType": refusal.kind}
                 )

@@ -227,17 +227,90 @@ def test_nothing_is_allowed_everywhere_but_the_network_interfaces_of_a_vpc() -> 
     ]
 
 
-def test_functions_may_read_secrets_and_every_kind_of_rules_source() -> None:
-    allowed = {action for each in statements("SharedPolicy") for action in actions_of(each)}
-    assert allowed >= {
+def evaluated(value: Any, parameters: dict[str, Any]) -> Any:
+    """Return what CloudFormation makes of a value; None for AWS::NoValue. Knows what the policies use and no more."""
+
+    def each(values: Any) -> list[Any]:
+        found = [evaluated(value, parameters) for value in values]
+        return [value for value in found if value is not None]
+
+    if isinstance(value, list):
+        return each(value)
+    if not isinstance(value, dict):
+        return value
+    argument: Any
+    kind, argument = next(iter(value.items()), ("", None))
+    if not kind.startswith(("Ref", "Fn::")):
+        return {key: evaluated(part, parameters) for key, part in value.items()}
+    match kind:
+        case "Ref":
+            return None if argument == "AWS::NoValue" else parameters.get(argument, argument)
+        case "Fn::GetAtt":
+            return f"arn of {argument}"
+        case "Fn::Equals":
+            first, second = each(argument)
+            return first == second
+        case "Fn::Select":
+            at, values = argument
+            return evaluated(values, parameters)[at]
+        case "Fn::Split":
+            separator, text = each(argument)
+            return text.split(separator)
+        case "Fn::If":
+            condition, then, otherwise = argument
+            return evaluated(
+                then if evaluated(DOCUMENT["Conditions"][condition], parameters) else otherwise, parameters
+            )
+        case "Fn::Not":
+            return not each(argument)[0]
+        case "Fn::Join":
+            separator, values = argument
+            return separator.join(evaluated(values, parameters))
+        case "Fn::Sub":
+            text, names = (argument, {}) if isinstance(argument, str) else argument
+            known = {**parameters, **evaluated(names, parameters)}
+            return re.sub(r"\$\{([^}]+)\}", lambda found: known[found[1]], text)
+    raise AssertionError(kind)
+
+
+PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
+ALWAYS_ALLOWED = {
+    ("logs:CreateLogStream", "arn of Logs.Arn"),
+    ("logs:PutLogEvents", "arn of Logs.Arn"),
+    ("sqs:SendMessage", "arn of DeadLetters.Arn"),
+    (
         "secretsmanager:GetSecretValue",
-        "ssm:GetParameter",
-        "ssm:GetParametersByPath",
-        "appconfig:StartConfigurationSession",
-        "appconfig:GetLatestConfiguration",
-        "s3:GetObject",
-        "sqs:SendMessage",
-    }
+        "arn:aws:secretsmanager:eu-central-1:123456789012:secret:mqbridge/*",
+    ),
+    ("ssm:GetParameter", "arn:aws:ssm:eu-central-1:123456789012:parameter/mqbridge/*"),
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "actions", "resource"),
+    [
+        ("/opt/rules.json", [], ""),
+        (
+            "ssm:/shop/rules/",
+            ["ssm:GetParameter", "ssm:GetParametersByPath"],
+            "arn:aws:ssm:eu-central-1:123456789012:parameter/shop/rules/*",
+        ),
+        (
+            "appconfig:abc1234/def5678/9abcdef",
+            ["appconfig:StartConfigurationSession", "appconfig:GetLatestConfiguration"],
+            "arn:aws:appconfig:eu-central-1:123456789012:application/abc1234/environment/def5678/configuration/9abcdef",
+        ),
+        ("s3://bucket/folder/rules.json", ["s3:GetObject"], "arn:aws:s3:::bucket/folder/rules.json"),
+    ],
+)
+def test_functions_may_read_secrets_and_their_own_source_of_rules_and_nothing_else(
+    source: str, actions: list[str], resource: str
+) -> None:
+    defaults = {name: str(each.get("Default", "")) for name, each in DOCUMENT["Parameters"].items()}
+    parameters: dict[str, Any] = {**defaults, **PSEUDO, "SubnetIds": [], "RulesSource": source}
+    policy = evaluated(RESOURCES["SharedPolicy"]["Properties"]["PolicyDocument"], parameters)
+    allowed = {(action, each["Resource"]) for each in policy["Statement"] for action in actions_of(each)}
+    assert allowed == ALWAYS_ALLOWED | {(action, resource) for action in actions}
 
 
 @pytest.mark.parametrize(
