@@ -1,7 +1,7 @@
 """Event patterns: decode and match events of about 900 bytes, beside other engines in Python. `python -m benchmarks.patterns`.
 
 One process, one run; all take turns, five rounds, and a second is one of CPU time. The events differ in topic, device, address and values.
-All engines get what orjson decoded, but for the rows that say json. moto's engine is the one that
+All engines get what msgspec decoded, but for the rows that say json. moto's engine is the one that
 development installs with moto. LocalStack's is measured where it can be imported: its package `localstack-core` asks for its gateway
 `rolo` and some thirty packages more, 120 MB, so development does not install it.
 """
@@ -14,10 +14,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import orjson
-
 from benchmarks.measuring import Bar, Result, table
-from mqbridge import patterns
+from mqbridge import json_text, patterns
 
 __all__ = ["EXACT", "FIVE", "FORTY", "events", "measure"]
 
@@ -39,7 +37,7 @@ _MODELS = ("TX-100", "TX-200", "RX-7", "rx-7b", "LoRa-Mini")
 def events(count: int = 5_000) -> list[bytes]:
     """Return different events as a task sees them, as JSON of about 900 bytes; always the same ones."""
     chance = random.Random(900)  # noqa: S311, test data
-    return [orjson.dumps(_event(number, chance)) for number in range(count)]
+    return [json_text.encode(_event(number, chance)).encode() for number in range(count)]
 
 
 def _event(number: int, chance: random.Random) -> dict[str, Any]:
@@ -160,7 +158,7 @@ def measure() -> Iterator[Result]:
         return Result(name, "events/s", tuple(values[name]), bar)
 
     yield result("decode alone, json")
-    yield result("decode alone, orjson")
+    yield result("decode alone, msgspec")
     five = result("5 patterns, a set", Bar(BAR_FIVE))
     yield five
     yield result("5 patterns, one after the other")
@@ -178,20 +176,20 @@ def measure() -> Iterator[Result]:
 
 def _engines() -> Iterator[tuple[str, tuple[Decode, Match | None]]]:
     yield "decode alone, json", (json.loads, None)
-    yield "decode alone, orjson", (orjson.loads, None)
+    yield "decode alone, msgspec", (json_text.decode, None)
     for name, documents in (("5 patterns", FIVE), ("5 exact patterns", EXACT), ("40 patterns of all kinds", FORTY)):
         compiled = [patterns.compile(each) for each in documents]
-        yield f"{name}, a set", (orjson.loads, patterns.compile_set(compiled).matching)
-        yield f"{name}, one after the other", (orjson.loads, _one_by_one([each.matches for each in compiled]))
+        yield f"{name}, a set", (json_text.decode, patterns.compile_set(compiled).matching)
+        yield f"{name}, one after the other", (json_text.decode, _one_by_one([each.matches for each in compiled]))
     unlucky = patterns.compile_set(map(patterns.compile, FORTY))
     for number in range(5_000):  # as many as it keeps of each field, and none of them comes again
         text = f"other-{number}"
         body = dict.fromkeys(("device", "model", "site", "firmware", "address", "note"), text)
         unlucky.matching({"source": "acs:mqtt", "data": {"props": {"secondTopic": text}, "body": body}})
-    yield "40 patterns of all kinds, a set that knows other texts only", (orjson.loads, unlucky.matching)
+    yield "40 patterns of all kinds, a set that knows other texts only", (json_text.decode, unlucky.matching)
     yield "5 patterns, a set, json", (json.loads, patterns.compile_set(map(patterns.compile, FIVE)).matching)
     for name, matches in _others():
-        yield f"5 patterns, beside: {name}", (orjson.loads, _one_by_one(matches))
+        yield f"5 patterns, beside: {name}", (json_text.decode, _one_by_one(matches))
 
 
 def _others() -> Iterator[tuple[str, list[Callable[[Any], bool]]]]:
@@ -207,7 +205,7 @@ def _others() -> Iterator[tuple[str, list[Callable[[Any], bool]]]]:
         engines["LocalStack"] = [_of_localstack(engine, read(json.dumps(each))) for each in FIVE]
     expected = [patterns.compile(each).matches for each in FIVE]
     for name, matches in engines.items():
-        for event in map(orjson.loads, events(500)):
+        for event in map(json_text.decode, events(500)):
             assert [each(event) for each in matches] == [each(event) for each in expected], (name, event)
         yield name, matches
 

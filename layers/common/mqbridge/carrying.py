@@ -7,7 +7,7 @@ untouched, so that nothing is cut off halfway and no time is billed for it.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mqbridge.delivery import Settlement, settled_records
 from mqbridge.messages import Record
@@ -125,4 +125,4 @@ def _held_back(record: Record, group: str, first: Settlement) -> Settlement:
     # It has to be visible again no later than the one that it waits for: SQS gives out nothing of a group while one of it is hidden.
     delay_s = outcome.retry_after_s if isinstance(outcome, Failed) else 0.0
     detail = f"{first.record.id[:MAX_GROUP_LENGTH]} before it in group {group[:MAX_GROUP_LENGTH]} failed"
-    return replace(first, record=record, outcome=Failed("held_back", detail, delay_s, stage="sending"))
+    return first._replace(record=record, outcome=Failed("held_back", detail, delay_s, stage="sending"))

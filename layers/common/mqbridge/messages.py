@@ -47,12 +47,46 @@ class MqttMessage:
     content_type: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False)
 class RocketMQMessage(Message):
     """One RocketMQ message, consumed or to be sent, and the instance that it belongs to ("" where the event does not name it)."""
 
     instance_id: str
     time_ms: int = 0
+
+    # As Message's own, and for the same reason: one is made for everything that is sent, and this takes half the time.
+    def __init__(
+        self,
+        *,
+        instance_id: str,
+        topic: str,
+        body: bytes,
+        message_id: str,
+        tags: str = "",
+        keys: str = "",
+        sharding_key: str = "",
+        delay_level: int = 0,
+        properties: Mapping[str, str] | None = None,
+        time_ms: int = 0,
+    ) -> None:
+        _init_message(
+            self,
+            topic=topic,
+            body=body,
+            message_id=message_id,
+            tags=tags,
+            keys=keys,
+            sharding_key=sharding_key,
+            delay_level=delay_level,
+            properties=properties,
+        )
+        _set_instance_id(self, instance_id)
+        _set_time_ms(self, time_ms)
+
+
+_init_message = Message.__init__
+_set_instance_id = vars(RocketMQMessage)["instance_id"].__set__
+_set_time_ms = vars(RocketMQMessage)["time_ms"].__set__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ got in a task, "" for data rules, where it follows from the outcome: receiving, 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from .messages import MqttMessage, Record, RocketMQMessage
@@ -100,8 +100,7 @@ class Stage:
 Plan = Send | Drop | Reject | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """What `rule` makes of `record`; rule is None where no rule wanted the record, or it could not be read.
 
     Failed is planned where what a task looks things up in does not answer. `stages` is the way there, if somebody asked for it.

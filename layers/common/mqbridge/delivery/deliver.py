@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mqbridge.delivery.dead_letters import DeadLetter, Redrive, dead_letter, stage_of
 from mqbridge.delivery.queues import queues_beside
@@ -18,8 +18,7 @@ __all__ = ["Delivery", "Settlement", "settled_records"]
 _DELIVERED = Delivered()
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What became of one record by one rule; `rule` is None where none wanted it."""
 
     record: Record
@@ -115,18 +114,18 @@ class Delivery:
                     letter = dead_letter(settlement.record, settlement.rule, reject, stage, now_s, self._redrive)
                 except (ValueError, OverflowError, OSError, RecursionError) as error:
                     detail = f"{reject.detail}; and no dead letter can be written of it: {error}"
-                    settlements[at] = replace(settlement, outcome=Reject(reject.reason, detail))
+                    settlements[at] = settlement._replace(outcome=Reject(reject.reason, detail))
                 else:
                     by_queue.setdefault(options.dead_letter_queue, []).append((at, reject, letter))
             elif (
                 options.errors_tolerance == "ALL" and settlement.rule is not None
             ):  # only a rule may say so for its own
-                settlements[at] = replace(settlement, outcome=Discarded(reject.reason, reject.detail, reject.stage))
+                settlements[at] = settlement._replace(outcome=Discarded(reject.reason, reject.detail, reject.stage))
         for queue, entries in by_queue.items():
             sent = self._queues.dead_letter(queue, [letter for _, _, letter in entries], deadline)
             for (at, reject, _), outcome in zip(entries, sent, strict=True):
-                settlements[at] = replace(
-                    settlements[at], outcome=self._dead_lettered(settlements[at], reject, outcome)
+                settlements[at] = settlements[at]._replace(
+                    outcome=self._dead_lettered(settlements[at], reject, outcome)
                 )
 
     def _dead_lettered(self, settlement: Settlement, reject: Reject, sent: Sent) -> Settled:
