@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["InvalidJson", "decode", "encode"]
+__all__ = ["InvalidJson", "decode", "encode", "repeated_key"]
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -46,6 +46,27 @@ def encode(value: Any) -> str:
         raise InvalidJson(_why(error)) from None
     except ValueError:  # which is what Python says of it
         raise InvalidJson("a number of too many digits") from None
+
+
+def repeated_key(text: str) -> str | None:
+    """Return a key that an object in a JSON text has twice; None if there is none, or the text is not JSON.
+
+    Of such keys all decoders take the last, so that what a person wrote first would not count, and nobody say so.
+    """
+    repeated: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                repeated.append(name)
+            seen.add(name)
+
+    try:
+        json.loads(text, object_pairs_hook=look)
+    except (ValueError, RecursionError):
+        return None
+    return repeated[0] if repeated else None
 
 
 def _why(error: Exception) -> str:

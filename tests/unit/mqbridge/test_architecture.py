@@ -126,7 +126,7 @@ MAY_USE = {
     "extract": {"json_text", "regexes"},
     "patterns": set(),
     "cleanse": {"events", "extract", "json_text", "patterns", "regexes"},
-    "rules": {"patterns", "extract", "cleanse", "regexes"},
+    "rules": {"patterns", "extract", "cleanse", "json_text", "regexes"},
     "flows": {"mapping", "rules", "messages", "outcomes", "events", "extract", "cleanse", "json_text", "presence"},
     "presence": {"messages", "outcomes"},
     "sources": {"rules", "telemetry"},

@@ -13,7 +13,7 @@ from mqbridge.flows import outflow
 from mqbridge.mapping import ORIGIN
 from mqbridge.messages import MqttMessage
 from mqbridge.outcomes import Reject, Send
-from mqbridge.rules import Rules, load
+from mqbridge.rules import InvalidRules, Rules, format_path, load
 from tests.unit.mqbridge.support import document, publish, record, streaming
 
 MARK = "between us"
@@ -248,3 +248,24 @@ def test_many_parts_of_a_wide_object_are_too_many() -> None:
     outcome = rejected(rules, {"a": [1] * 1_001, **wide})
     assert (outcome.reason, outcome.stage) == ("too_many_parts", "transforming")
     assert len(outcome_of(rules, {"a": [1] * 100, **wide}).messages) == 100
+
+
+# What a rules file says twice.
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"FilterPattern": '{"data": {"body": {"a": [1]}, "body": {"b": [2]}}}'}, "FilterPattern"),
+        (
+            {"sink": {"Body": {"Form": "TEMPLATE", "Value": '{"body": "$.id", "body": "$.x"}', "Template": "${body}"}}},
+            "Sink.SinkRocketMQParameters.Body.Value",
+        ),
+    ],
+)
+def test_a_key_twice_in_json_text_is_a_fault_as_it_is_in_the_rules_themselves(more: Any, place: str) -> None:
+    with pytest.raises(InvalidRules) as raised:
+        tasks(streaming(**more))
+    (fault,) = raised.value.faults
+    assert format_path(fault.path) == f"EventStreamings[0].{place}"
+    assert (fault.expected, fault.got) == ("every key once", "'body' twice")

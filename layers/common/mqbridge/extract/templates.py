@@ -143,6 +143,9 @@ def _variables(value: str) -> dict[str, Variable]:
         raise InvalidTemplate(
             "Value", 'the variables as JSON, such as {"t": "$.data.body.t"}', f"text that is none ({error})"
         ) from None
+    repeated = json_text.repeated_key(value)
+    if repeated is not None:
+        raise InvalidTemplate("Value", "every key once", f"{repeated!r} twice")
     if not isinstance(declared, dict):
         raise InvalidTemplate("Value", "a JSON object of variables", f"a {type(declared).__name__}")
     return {name: _variable(name, source) for name, source in declared.items()}

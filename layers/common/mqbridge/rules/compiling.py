@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 
-from mqbridge import patterns
+from mqbridge import json_text, patterns
 from mqbridge.cleanse import Operator, Outside
 from mqbridge.extract import Constant, Form, InvalidForm, compile_form
 
@@ -52,6 +52,12 @@ class _Compiler:
     def pattern(self, streaming: EventStreaming) -> patterns.Pattern | None:
         # The API's own way to say "everything" is an empty text.
         if streaming.filter_pattern is None or streaming.filter_pattern == "":
+            return None
+        repeated = (
+            json_text.repeated_key(streaming.filter_pattern) if isinstance(streaming.filter_pattern, str) else None
+        )
+        if repeated is not None:
+            self._fault("MB215", ("FilterPattern",), "every key once", f"{repeated!r} twice")
             return None
         try:
             return patterns.compile(streaming.filter_pattern)
