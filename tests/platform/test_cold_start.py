@@ -5,7 +5,7 @@ from devstack.lambda_service import HostBuild
 
 
 def test_every_function_comes_as_far_as_its_plan(host_build: HostBuild) -> None:
-    base, *functions = measure(host_build, runs=1)
-    assert base.median > 0
-    assert {each.bar.limit for each in functions if each.bar} == {*BARS.values(), None}
-    assert all(each.ratio is not None and each.ratio > 1 for each in functions)
+    results = measure(host_build, runs=1)
+    assert [each.unit for each in results] == ["CPU ms"] * 5 + ["ms"] * 5
+    assert [each.bar.limit for each in results if each.bar and each.bar.limit] == list(BARS.values())
+    assert all(each.ratio is None or each.ratio > 1 for each in results if each.unit == "CPU ms")
