@@ -1,4 +1,4 @@
-"""make bench: measure, print, and write RESULTS.md. `python -m benchmarks client|outbound|end-to-end|all`."""
+"""make bench: measure, print, and write RESULTS.md. `python -m benchmarks client|outbound|tasks|end-to-end|all`."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import client, comparison, outbound
+from benchmarks import client, comparison, outbound, patterns, tasks
 from benchmarks.measuring import Result, table
 from devstack.cache import program
 
@@ -22,9 +22,15 @@ def _outbound() -> Iterator[Result]:
     yield from outbound.handler_into_real_broker()
 
 
+def _tasks() -> Iterator[Result]:
+    yield from patterns.measure()
+    yield from tasks.measure()
+
+
 PARTS: dict[str, tuple[str, Callable[[], Iterator[Result]]]] = {
     "client": ("The RocketMQ client beside RocketMQ's own", client.sends),
     "outbound": ("The outbound handler", _outbound),
+    "tasks": ("Event patterns and tasks", _tasks),
     "end-to-end": ("`mqbridge run` beside Apache Camel", comparison.end_to_end),
 }
 
@@ -36,9 +42,11 @@ same brokers, which share the machine's cores with them. So compare figures of o
 The ratio is to the peer of the same kind; the bar is the project's own.
 """
 _CLIENT = """\
-Both make their messages within the measured time, in one thread, and wait for the answer to one batch before they send the next.
-The pipelined sends are requests made by hand over `Client` and its connection, as `_pipelined` in client.py shows: `Producer` has no call
-for them yet, so that row says what the protocol engine can do, not what a user of `Producer` gets.
+Both make their messages within the measured time, in one thread, after a warm-up that lets Java compile what it does.
+Java's client sends the next batch when it has the answer to the one before; `Producer` keeps several in flight.
+"""
+_TASKS = """\
+Events are of about 900 bytes; figures are of CPU time, on one core, and what is compared takes turns.
 """
 _END_TO_END = """\
 A burst of 30,000 messages at QoS 1, 200 bytes of JSON on 100 topics, after a warm-up of 20,000, three times for each peer.
@@ -52,7 +60,7 @@ Lost and duplicated messages are counted by the ids in their payloads.
 _PROFILE = """\
 Where `mqbridge run` spends its time outbound, by cProfile, waiting left out; what a function calls outside the project counts as its own:
 """
-EXPLANATIONS = {"client": (_CLIENT,), "end-to-end": (_END_TO_END,)}
+EXPLANATIONS = {"client": (_CLIENT,), "tasks": (_TASKS,), "end-to-end": (_END_TO_END,)}
 
 
 def main() -> int:
