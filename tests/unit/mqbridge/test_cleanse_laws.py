@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mqbridge.cleanse import LambdaAnswer, Rejected, Unavailable
 from mqbridge.events import TaskEvent
-from mqbridge.extract import MISSING, compile_place, put, remove
+from mqbridge.extract import MISSING, TooManySteps, compile_place, put, remove
 from tests.unit.mqbridge.support import quick
 from tests.unit.mqbridge.test_cleanse import FakeOutside, Json, event_of, operator
 
@@ -94,7 +94,7 @@ def test_an_operator_raises_nothing_of_its_own_and_changes_no_event_that_it_is_g
     for _ in range(2):  # what is remembered must not be changed either
         try:
             events = list(made.apply(event))
-        except (Rejected, Unavailable):
+        except (Rejected, Unavailable, TooManySteps):
             events = []
         for after in events:
             json.dumps(after.value)
@@ -119,9 +119,11 @@ def test_parts_stay_apart_through_any_operators(event: TaskEvent, declared: list
 def outcome(declared: Json, body: Json) -> str:
     """Return the reason for which an event is rejected, "" if it is not."""
     try:
-        operator(outside_of_every(), **declared).apply(event_of(body))
+        list(operator(outside_of_every(), **declared).apply(event_of(body)))
     except Rejected as error:
         return error.reason
+    except TooManySteps:
+        return "too_many_steps"
     return ""
 
 
@@ -138,7 +140,15 @@ DEEP = nested()
 @pytest.mark.parametrize("declared", EVERY, ids=str)
 def test_a_value_that_is_nested_too_deeply_is_the_event_s_fault(declared: Json) -> None:
     reasons = {outcome(declared, DEEP), outcome(declared, {"a": DEEP, "l": [{"a": DEEP}]})}
-    assert reasons <= {"", "not_json", "wrong_type", "template_failed", "enrichment_missing", "path_blocked"}
+    assert reasons <= {
+        "",
+        "not_json",
+        "too_many_steps",
+        "wrong_type",
+        "template_failed",
+        "enrichment_missing",
+        "path_blocked",
+    }
 
 
 @pytest.mark.parametrize("declared", EVERY, ids=str)

@@ -269,3 +269,12 @@ def test_a_key_twice_in_json_text_is_a_fault_as_it_is_in_the_rules_themselves(mo
     (fault,) = raised.value.faults
     assert format_path(fault.path) == f"EventStreamings[0].{place}"
     assert (fault.expected, fault.got) == ("every key once", "'body' twice")
+
+
+def test_what_a_path_cannot_follow_so_deep_is_rejected_and_not_passed_over() -> None:
+    """It was dropped by a filter, and acknowledged."""
+    payload = b'{"x":' * 200 + b"1" + b"}" * 200
+    outcome = rejected(tasks(streaming(Transforms=[{"Filter": {"Path": "$..x", "Regex": "1"}}])), payload)
+    assert (outcome.reason, outcome.stage) == ("too_many_steps", "transforming")
+    assert "deeply" in outcome.detail
+    assert rejected(tasks(streaming(sink={"Keys": at("$..x")})), payload).reason == "too_many_steps"

@@ -58,6 +58,7 @@ class Operator(Protocol):
 
         Raises:
             Rejected: the operator can do nothing with this event.
+            TooManySteps: one of its paths would take too long.
             Unavailable: what it needs from outside cannot be had now.
         """
         ...

@@ -42,7 +42,7 @@ class InvalidPath(ValueError):
 
 
 class TooManySteps(ValueError):
-    """What the event holds takes too long to search by a path: the record can never succeed."""
+    """What the event holds is too large, or nested too deeply, to be searched by a path: the record can never succeed."""
 
 
 class Path(Protocol):
@@ -54,7 +54,7 @@ class Path(Protocol):
         """Return the value at the path, a list of them if it hits several, or MISSING.
 
         Raises:
-            TooManySteps: it would take too long to find out.
+            TooManySteps: it would take too long to find out, or go too deep.
         """
         ...
 

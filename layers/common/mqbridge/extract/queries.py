@@ -104,15 +104,17 @@ class Query:
         """Return the value, the list of values where it hits several, or MISSING.
 
         Raises:
-            TooManySteps: it would take too long to find out.
+            TooManySteps: it would take too long to find out, or go too deep.
         """
         self._steps.taken = 0
         try:
             values = self._query.find(root).values()
         except TooManySteps:
             raise TooManySteps(f"{self.text}: expected a result within {MAX_STEPS} steps, got none") from None
-        except (JSONPathError, RecursionError):  # a value that is nested too deeply for the path to be followed
-            return MISSING
+        except (JSONPathError, RecursionError):
+            raise TooManySteps(
+                f"{self.text}: expected a value that the path can follow, got one nested too deeply"
+            ) from None
         return MISSING if not values else values[0] if len(values) == 1 else values
 
 
