@@ -54,8 +54,8 @@ check: $(STAMP)  ## lint and types
 build: $(STAMP) $(SAM_STAMP)  ## what `sam deploy` deploys to AWS, without Docker: ARCH=arm64 by default, or x86_64
 	@ARCH=$(ARCH) $(SAM) build --parameter-overrides Architecture=$(ARCH)
 
-invoke: $(STAMP)  ## build a function for this machine and invoke it as Lambda would: FUNCTION=outbound EVENT=FILE [RULES=FILE]
-	@$(BIN)/python -m devstack.lambda_service invoke $(FUNCTION) $(EVENT) $(if $(RULES),--rules $(RULES))
+invoke: $(STAMP)  ## build a function for this machine and invoke it as Lambda would: FUNCTION=outbound EVENT=FILE [RULES=FILE] [ENV="A=1 B=2"]
+	@$(BIN)/python -m devstack.lambda_service invoke $(FUNCTION) $(EVENT) $(if $(RULES),--rules $(RULES)) $(addprefix --env ,$(ENV))
 
 docs: $(STAMP)  ## write the JSON Schema and the tables of docs/rules.md and docs/rule-tests.md anew, from the declarations
 	@$(BIN)/mqbridge schema > mqbridge.schema.json

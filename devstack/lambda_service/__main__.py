@@ -1,6 +1,7 @@
 """`python -m devstack.lambda_service invoke FUNCTION EVENT [--rules RULES]`, or `serve [--port PORT]` for boto3 and the AWS CLI."""
 
 import argparse
+import signal
 import sys
 import tempfile
 import threading
@@ -44,6 +45,7 @@ def main() -> int:
 
 
 def _serve(service: LambdaService) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: processes and logs are ours to clear away
     with service:
         print(f"stand-in for the Lambda service: {service.url}", flush=True)
         print(f"  aws lambda invoke --endpoint-url {service.url} --function-name Outbound ...", flush=True)

@@ -5,6 +5,7 @@ import os
 import queue
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,24 @@ def test_the_command_runs_the_built_function_by_other_rules() -> None:
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["batchItemFailures"]) == 2
     assert "\nREPORT RequestId: " in done.stderr
+
+
+def test_serving_ends_when_told_and_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "devstack.lambda_service", "serve", "--env", "HELLO=there"]
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        line = serving.stdout.readline()
+        assert line.startswith("stand-in for the Lambda service: http://127.0.0.1:")
+        url = line.split()[-1]
+        request = urllib.request.Request(
+            f"{url}/2015-03-31/functions/Outbound/invocations", data=b'{"what": "is this"}'
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.headers["X-Amz-Function-Error"] == "Unhandled"
+        serving.terminate()
+        assert serving.wait(timeout=20) == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
