@@ -50,7 +50,8 @@ def run(flow: str, rules_path: str, event_paths: list[str]) -> int:
             exit_code = 2
             continue
         for planned in FLOWS[flow](batch.records, rules, batch.only_rule):
-            print(json.dumps(render_plan(at, planned), ensure_ascii=False))
+            line = json.dumps(render_plan(at, planned), ensure_ascii=False)
+            print(line.encode("utf-8", "backslashreplace").decode())  # a lone surrogate is written as JSON's own escape
             if isinstance(planned.outcome, Reject | Failed):
                 exit_code = max(exit_code, 1)
 

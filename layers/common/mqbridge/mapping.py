@@ -19,6 +19,7 @@ __all__ = [
     "ORIGIN",
     "comes_from",
     "is_echo",
+    "is_message_id",
     "message_id",
     "origin_of",
     "parent_of",
@@ -89,9 +90,14 @@ def to_rocketmq(
     )
 
 
+def is_message_id(text: str) -> bool:
+    """Tell whether this has the form of RocketMQ's own message ids: 32 hexadecimal digits."""
+    return len(text) == 32 and _HEX.issuperset(text)
+
+
 def message_id(source_id: str, time_ms: int) -> str:
     """Return the source's id if it is 32 hexadecimal digits already, else the one always derived from it."""
-    if len(source_id) == 32 and _HEX.issuperset(source_id):
+    if is_message_id(source_id):
         return source_id
     return derived_message_id(source_id, time_ms)
 
@@ -99,7 +105,7 @@ def message_id(source_id: str, time_ms: int) -> str:
 def part_id(source_id: str, time_ms: int, task: str, topic: str, part: str) -> str:
     """Return the id of what a task sends to a topic of one source message, or of one part of it: the same on a retry, else another."""
     what = f"{source_id}\0{task}\0{topic}\0{part}"
-    if len(source_id) == 32 and _HEX.issuperset(source_id):
+    if is_message_id(source_id):
         # The source's own time stands in its id; a redelivery may have another.
         derived = derived_message_id(what, 0)
         return f"{derived[:20]}{source_id[20:28]}{derived[28:]}".upper()

@@ -32,7 +32,10 @@ COUNTERS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "mqbridge_dropped_total": (("rule", "reason", "intentional"), "Records dropped or discarded, never to be retried."),
     "mqbridge_errors_total": (("rule", "stage", "error_type"), "Failures and rejects by reason."),
     "mqbridge_unknown_outcome_total": (("rule",), "Sends whose answer never came; a sub-count of failed."),
-    "mqbridge_config_reloads_total": (("outcome",), "Changed rules: put in force (ok), refused, or not to be had (failed)."),
+    "mqbridge_config_reloads_total": (
+        ("outcome",),
+        "Changed rules: put in force (ok), refused, or not to be had (failed).",
+    ),
 }
 
 OUTCOME_WORDS: Mapping[type, str] = {
@@ -151,7 +154,8 @@ def _log(rule: str, record_id: str, attempt: int, outcome: Settled) -> None:
     if level < logger().log_level:
         return
     word = OUTCOME_WORDS[type(outcome)]
-    fields: dict[str, object] = {"rule": rule, "outcome": word, "event_id": record_id, "attempt": attempt}
+    event_id = record_id.encode("utf-8", "backslashreplace").decode()  # a lone surrogate would lose the whole line
+    fields: dict[str, object] = {"rule": rule, "outcome": word, "event_id": event_id, "attempt": attempt}
     if not isinstance(outcome, Delivered):
         fields |= {"error_type": outcome.reason, "detail": outcome.detail}
     if not isinstance(outcome, Delivered | Drop):

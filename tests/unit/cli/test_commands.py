@@ -100,6 +100,13 @@ def test_dry_run_reads_one_event_per_line(capsys: pytest.CaptureFixture[str], mo
     assert [(line["event"], line["outcome"]) for line in lines] == [(0, "send"), (1, "send")]
 
 
+def test_dry_run_shows_what_is_no_unicode(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    line = '[{"specversion": "1.0", "id": "\\ud800", "source": "s", "type": "t", "data": {"topic": "commands", "body": "on"}}]\n'
+    monkeypatch.setattr("sys.stdin", io.StringIO(line))
+    assert main(["dry-run", "inbound", "--rules", "examples/demo/rules.yaml"]) == 0
+    assert json.loads(capsys.readouterr().out)["record"] == "\ud800"
+
+
 def test_dry_run_exits_1_when_a_record_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dry-run", "outbound", "--rules", DEMO, "tests/events/outbound-sqs.json"]) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -326,6 +326,21 @@ def test_a_sink_may_set_the_message_id() -> None:
     assert (message.message_id, message.properties) == (own, {"k": "v"})
 
 
+def test_parts_and_copies_differ_though_the_sink_sets_the_id() -> None:
+    """Whoever knows a message by its id must not take a part for the whole."""
+    own = "0A0B0C0D00002A139A5B00D5E1F30001"
+    sink = {"Properties": form("TEMPLATE", "{}", json.dumps({"UNIQ_KEY": own}))}
+    route = {"Route": {"Path": "$.data.body", "rules": [{"regex": "b", "targetTopics": ["x", "y"]}]}}
+    rules = tasks(streaming(BodyDataType="Text", sink=sink, Transforms=[{"Split": {"Separator": ","}}, route]))
+    outcome = plan_one(rules, publish(payload=b"a,b")).outcome
+    assert isinstance(outcome, Send)
+    ids = [message.message_id for message in outcome.messages]
+    assert len({*ids, own}) == 4
+    assert outcome == plan_one(rules, publish(payload=b"a,b")).outcome, "the same on a retry"
+    spoiled = {"Properties": form("TEMPLATE", "{}", '{"UNIQ_KEY": "short"}')}
+    assert rejected(tasks(streaming(BodyDataType="Text", sink=spoiled, Transforms=[route])), publish(payload=b"b"))
+
+
 @pytest.mark.parametrize("source_id", ["m-1", "0A0B0C0D00002A139A5B00D5E1F30001"])
 def test_ids_are_the_same_on_a_retry_and_differ_by_task_and_topic(source_id: str) -> None:
     message = publish(payload=b"1", message_id=source_id)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -191,6 +192,13 @@ def test_a_log_line_holds_reason_detail_rule_and_attempt(lines: _Lines) -> None:
         "retriable": True,
         "detail": "code 2",
     }
+
+
+def test_a_log_line_can_be_written_whatever_the_record_s_id_is(lines: _Lines) -> None:
+    """A device may choose it, where the bridge takes it from user properties or the payload."""
+    failed = settlement(Failed("broker_busy"))
+    report(Counters(), "inbound", [failed._replace(record=replace(failed.record, id="\ud800"))])
+    assert vars(lines.records[0])["event_id"] == "\\ud800"
 
 
 def test_no_payload_is_logged_above_debug(lines: _Lines) -> None:

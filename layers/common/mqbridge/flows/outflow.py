@@ -2,7 +2,6 @@
 what operators look up through their port.
 """
 
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 
 from mqbridge.cleanse import MAX_PARTS, Operator, Rejected, Unavailable
@@ -15,7 +14,7 @@ from mqbridge.rules import Rules, Task, TopicTasks
 from rocketmq_remoting import check_message
 
 from .instances import named_or_only
-from .planning import only_message
+from .planning import defect, only_message
 from .sink import sink_messages
 
 __all__ = ["plan"]
@@ -94,7 +93,7 @@ class _Passage:
         try:
             outcome = self._outcome(task, stages)
         except Exception as error:  # a defect of ours: the other tasks and records must not suffer for it
-            outcome = Reject("unexpected_error", _place_of(error))
+            outcome = defect(error)
         return Planned(self._record, task.streaming, outcome, tuple(stages) if stages else ())
 
     def _outcome(self, task: Task, stages: list[Stage] | None) -> Plan:
@@ -203,12 +202,6 @@ def _applied(operator: Operator, place: str, events: Iterable[TaskEvent]) -> Ite
             raise _Ended(Reject("too_many_steps", f"{place}: {error}", TRANSFORMING)) from None
         except Unavailable as error:
             raise _Ended(Failed(error.reason, f"{place}: {error.detail}", stage=TRANSFORMING)) from None
-
-
-def _place_of(error: Exception) -> str:
-    """Return what was raised and where, without its text, which may quote the event."""
-    *_, place = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__}, raised in {place.name} ({place.filename.rpartition('/')[2]}:{place.lineno})"
 
 
 def _counted(count: int, what: str) -> str:

@@ -1,5 +1,6 @@
 """What all flows share: a plan is one outcome per record and rule, and no record takes its neighbours down."""
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -7,7 +8,7 @@ from mqbridge.messages import ClientStatus, MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Plan, Planned, Reject
 from mqbridge.rules import Rule, Rules
 
-__all__ = ["Carried", "Flow", "only_message", "plan_each"]
+__all__ = ["Carried", "Flow", "defect", "only_message", "plan_each"]
 
 Message = TypeVar("Message", MqttMessage, RocketMQMessage)
 
@@ -32,9 +33,16 @@ def _plan_one(
     try:
         outcomes = list(plan_message(record.message))
     except Exception as error:  # a defect of ours: this record's neighbours must not suffer for it
-        outcomes = [(None, Reject("unexpected_error", f"{type(error).__name__}: {error}"))]
+        outcomes = [(None, defect(error))]
     for rule, outcome in outcomes:
         yield Planned(record, rule, outcome)
+
+
+def defect(error: Exception) -> Reject:
+    """Return the outcome of what should not have been raised: what and where, without its text, which may quote the event."""
+    *_, place = traceback.extract_tb(error.__traceback__)
+    where = f"{place.name} ({place.filename.rpartition('/')[2]}:{place.lineno})"
+    return Reject("unexpected_error", f"{type(error).__name__}, raised in {where}")
 
 
 def only_message(record: Record, kind: type[Message]) -> Message | Reject:

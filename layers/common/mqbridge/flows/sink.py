@@ -12,7 +12,7 @@ from typing import Any
 from mqbridge import json_text
 from mqbridge.events import TaskEvent
 from mqbridge.extract import MISSING, Form, Partial, TooManySteps, Unextractable, text_of
-from mqbridge.mapping import ORIGIN, part_id
+from mqbridge.mapping import ORIGIN, is_message_id, part_id
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.outcomes import Reject
 from mqbridge.rules import Task
@@ -89,12 +89,16 @@ def _messages(
     tags = _optional(sink.tags, event)
     keys = _keys(sink.keys, event)
     sharding_key = _optional(sink.sharding_key, event) or source.client_id or source.topic
+    # Consumers that know a message by its id must not take a part, or a copy, for the message itself.
+    is_given = own_id and (not is_message_id(own_id) or (not event.part and len(topics) == 1))
     messages = tuple(
         RocketMQMessage(
             instance_id=sink.instance_id,
             topic=topic,
             body=body,
-            message_id=own_id or part_id(source.message_id, source.time_ms, task.streaming.name, topic, event.part),
+            message_id=own_id
+            if is_given
+            else part_id(own_id or source.message_id, source.time_ms, task.name, topic, event.part),
             tags=tags,
             keys=keys,
             sharding_key=sharding_key,
