@@ -65,7 +65,7 @@ unit: $(STAMP)  ## unit tests only: no server, a few seconds
 	@$(BIN)/pytest tests/unit
 
 test: system check $(SAM_STAMP)  ## lint, types, unit tests, and integration tests on real brokers
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 3 --dist loadgroup
 
 test-rocketmq5: system  ## the client and the bridge against RocketMQ 5.x: ROCKETMQ5=VERSION, 5.5.0 by default
 	@MQBRIDGE_TEST_ROCKETMQ=$(ROCKETMQ5) $(BIN)/pytest tests/integration/test_rocketmq_interop.py tests/integration/test_bridge.py

@@ -234,13 +234,13 @@ def test_header_with_a_number_without_end_is_a_protocol_error(connection: Connec
 def test_peer_that_never_pauses_cannot_hold_us_beyond_the_deadline(
     connection: Connection, broker: ScriptedBroker
 ) -> None:
-    """64 MiB of the broker's own requests at once: reading must stop in between to look at the clock."""
+    """128 MiB of the broker's own requests at once: reading must stop in between to look at the clock."""
     one = encode_frame(40, opaque=1, flag=2, body=bytes(1000))
-    broker.on(OTHER, one * (64 * 1024 * 1024 // len(one)))
+    broker.on(OTHER, one * (128 * 1024 * 1024 // len(one)))
     start = time.thread_time()  # of this thread alone: what else the machine does is no matter
     (answer,) = ask(connection, 1, code=OTHER, timeout_s=0.1)
     assert isinstance(answer, OutcomeUnknown)
-    assert time.thread_time() - start < 0.2, "reading all of it takes four times the deadline"
+    assert time.thread_time() - start < 0.5, "reading all of it takes longer"
 
 
 def test_deadline_that_has_passed_sends_nothing(connection: Connection, broker: ScriptedBroker) -> None:
