@@ -1,5 +1,6 @@
 """Build the functions of template.yaml for this machine's Python: by the Makefiles by which `sam build` builds them for Lambda."""
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -84,7 +85,7 @@ class HostBuild:
             tops = {path.parts[0] for path in distribution.files or [] if path.parts[0] not in ("..", "__pycache__")}
             for top in tops:
                 link = folder / top
-                if not link.is_symlink():
+                with contextlib.suppress(FileExistsError):  # of last time, or of another process
                     link.symlink_to(str(distribution.locate_file(top)))
         return folder
 
