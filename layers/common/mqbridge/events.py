@@ -7,10 +7,9 @@ data rule would send it, and BORN_TIMESTAMP. So the paths that sinks are documen
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from rocketmq_remoting import RESERVED_PROPERTIES
 
@@ -41,8 +40,7 @@ _OWN_ATTRIBUTES = DELIVERY_EXTENSIONS | {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskEvent:
+class TaskEvent(NamedTuple):
     """An event on its way through a task.
 
     `value` is shared: whoever changes it makes a copy. `payload` is the body as it was published, None once the body was changed.
@@ -73,7 +71,7 @@ def task_event(
             return Reject("body_not_text", detail)
     else:
         body = base64.b64encode(message.payload).decode()
-    return TaskEvent(value=_cloud_event(message, instance_id, body, received), payload=message.payload)
+    return TaskEvent(_cloud_event(message, instance_id, body, received), message.payload)
 
 
 def _cloud_event(message: MqttMessage, instance_id: str, body: Any, received: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Events changed by copying what lies on the way to the change; and what operators say of the values that they find. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from mqbridge import json_text
@@ -31,12 +30,12 @@ def changed(event: TaskEvent, value: Mapping[str, Any]) -> TaskEvent:
     """Return the event with another value; what was published counts no longer once the body is another."""
     before, after = body_of(event.value), body_of(value)
     is_same = before is after or (isinstance(before, str) and isinstance(after, str) and before == after)
-    return replace(event, value=value, payload=event.payload if is_same else None)
+    return event._replace(value=value, payload=event.payload if is_same else None)
 
 
 def split_into(event: TaskEvent, part: int) -> TaskEvent:
     """Return the event as the `part`-th of what it is split into."""
-    return replace(event, part=f"{event.part}.{part}" if event.part else str(part))
+    return event._replace(part=f"{event.part}.{part}" if event.part else str(part))
 
 
 def placed(value: Any, place: PlacePath, child: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from mqbridge import json_text
@@ -107,7 +106,7 @@ def _event(arn: str, event: TaskEvent, answer: Any) -> TaskEvent:
     except NotJson as error:
         raise _junk(arn, error) from None
     payload = event.payload if event.payload is not None and _is_same_body(event.value, value) else None
-    return replace(event, value=value, payload=payload)
+    return event._replace(value=value, payload=payload)
 
 
 def _is_same_body(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """Route: the topics that an event goes to, by what its text matches. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from mqbridge.events import TaskEvent
@@ -32,4 +32,4 @@ class Route:
         ]
         if not topics and self.default_topic is not None:
             topics = [self.default_topic]
-        return (replace(event, topics=tuple(dict.fromkeys(topics))) if topics else event,)
+        return (event._replace(topics=tuple(dict.fromkeys(topics))) if topics else event,)

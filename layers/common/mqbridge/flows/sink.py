@@ -139,8 +139,10 @@ def _from_base64(value: Any) -> bytes:
 
 
 def _properties(form: Form | None, event: TaskEvent) -> dict[str, str]:
-    value = MISSING if form is None else form.extract(event.value)
-    if isinstance(value, str) and form is not None and not isinstance(form, Partial):
+    if form is None:
+        return {}
+    value = form.extract(event.value)
+    if isinstance(value, str) and not isinstance(form, Partial):
         try:
             value = json_text.decode(value)
         except json_text.InvalidJson as error:
@@ -155,14 +157,20 @@ def _properties(form: Form | None, event: TaskEvent) -> dict[str, str]:
 
 
 def _keys(form: Form | None, event: TaskEvent) -> str:
-    value = MISSING if form is None else form.extract(event.value)
+    if form is None:
+        return ""
+    value = form.extract(event.value)
     if isinstance(value, list):  # RocketMQ separates keys by a space, and indexes each
         return " ".join([text_of(each) for each in value if each is not None])
     return "" if value is MISSING or value is None else text_of(value)
 
 
 def _optional(form: Form | None, event: TaskEvent) -> str:
-    value = MISSING if form is None else form.extract(event.value)
+    if form is None:
+        return ""
+    value = form.extract(event.value)
+    if type(value) is str:
+        return value
     return "" if value is MISSING or value is None else text_of(value)
 
 
