@@ -95,11 +95,7 @@ def _cloud_event(message: MqttMessage, instance_id: str, body: Any, received: Ma
     if message.user_properties:
         props["userProperties"] = [{"key": name, "value": value} for name, value in message.user_properties]
         # What a device names must not become a property that RocketMQ acts on.
-        user = {
-            name: value
-            for name, value in message.user_properties
-            if name not in RESERVED_PROPERTIES and not name.startswith(_RESERVED_PREFIXES) and name != ORIGIN
-        }
+        user = {name: value for name, value in message.user_properties if _is_the_user_s(name)}
         system |= {name: value for name, value in message.user_properties if name in _FROM_USER_PROPERTIES}
     if message.message_expiry_interval is not None:
         props["messageExpiryInterval"] = message.message_expiry_interval
@@ -124,6 +120,11 @@ def _cloud_event(message: MqttMessage, instance_id: str, body: Any, received: Ma
         if extensions:
             event |= {name: received[name] for name in extensions}
     return event
+
+
+@lru_cache(maxsize=1_024)  # devices of one kind send the same names
+def _is_the_user_s(name: str) -> bool:
+    return name not in RESERVED_PROPERTIES and not name.startswith(_RESERVED_PREFIXES) and name != ORIGIN
 
 
 @lru_cache(maxsize=16)  # many messages arrive within a millisecond

@@ -71,6 +71,8 @@ def _missing(passage: "_Passage", topic: TopicTasks) -> set[str]:
 class _Passage:
     """One record on its way through the tasks of its topic, which share what is decoded."""
 
+    __slots__ = ("_events", "_instance_id", "_is_echo", "_message", "_record", "_rules")
+
     def __init__(self, record: Record, message: MqttMessage, instance_id: str, rules: Rules) -> None:
         self._record = record
         self._message = message

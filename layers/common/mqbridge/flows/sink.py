@@ -40,7 +40,7 @@ class _Rejected(Exception):
 
 def sink_messages(
     task: Task, event: TaskEvent, source: MqttMessage, *, allowed_topics: tuple[str, ...] | None, origin: str
-) -> tuple[RocketMQMessage, ...] | Reject:
+) -> list[RocketMQMessage] | Reject:
     """Return what `task` sends of one event: a message for each topic that it was routed to, or for the sink's own.
 
     Args:
@@ -77,7 +77,7 @@ def _told(error: IllegalMessage) -> str:
 
 def _messages(
     task: Task, event: TaskEvent, source: MqttMessage, topics: Sequence[str], origin: str
-) -> tuple[RocketMQMessage, ...]:
+) -> list[RocketMQMessage]:
     sink = task.sink
     properties = _properties(sink.properties, event)
     own_id = properties.pop(_OWN_ID, "")
@@ -91,7 +91,7 @@ def _messages(
     sharding_key = _optional(sink.sharding_key, event) or source.client_id or source.topic
     # Consumers that know a message by its id must not take a part, or a copy, for the message itself.
     is_given = own_id and (not is_message_id(own_id) or (not event.part and len(topics) == 1))
-    messages = tuple(
+    messages = [
         RocketMQMessage(
             instance_id=sink.instance_id,
             topic=topic,
@@ -106,7 +106,7 @@ def _messages(
             time_ms=source.time_ms,
         )
         for topic in topics
-    )
+    ]
     for message in messages:
         check_message(message)
     return messages
