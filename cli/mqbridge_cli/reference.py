@@ -91,7 +91,7 @@ def sections_in(kind: Kind) -> list[type]:
 
 @sections_in.register
 def _(kind: Section) -> list[type]:
-    return [kind.type]
+    return [kind.cls]
 
 
 @sections_in.register
@@ -149,7 +149,7 @@ def _(kind: Flag) -> str:
 
 @_words.register
 def _(kind: Section) -> str:
-    return _link(kind.type)
+    return _link(kind.cls)
 
 
 @_words.register
@@ -160,7 +160,7 @@ def _(kind: ListOf) -> str:
 
 @_words.register
 def _(kind: OneOf) -> str:
-    return f"{_link(kind.type)}: exactly one of its keys"
+    return f"{_link(kind.cls)}: exactly one of its keys"
 
 
 @_words.register

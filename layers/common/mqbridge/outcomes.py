@@ -44,12 +44,16 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
-class Reject:
-    """The record can never succeed."""
-
+class _GivenUp:
     reason: str
     detail: str = ""
     stage: str = ""
+
+
+class Reject(_GivenUp):
+    """The record can never succeed."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +75,16 @@ class Failed:
     stage: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLettered:
+class DeadLettered(_GivenUp):
     """The dead-letter queue holds the record, so the source may forget it."""
 
-    reason: str
-    detail: str = ""
-    stage: str = ""
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Discarded:
+class Discarded(_GivenUp):
     """Given up without a dead-letter queue, because the rule says ErrorsTolerance: ALL."""
 
-    reason: str
-    detail: str = ""
-    stage: str = ""
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

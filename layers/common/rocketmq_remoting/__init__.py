@@ -4,10 +4,9 @@ It knows nothing of data rules and can be used by itself. The protocol is sans-I
 loop serves all brokers (`connection`); there are no threads.
 """
 
-from .acl import Credentials
-from .client import Client
-from .codes import refusal
-from .consumer import Consumer
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .errors import (
     BrokerBusy,
     BrokerForbids,
@@ -25,9 +24,15 @@ from .errors import (
 from .ids import derived_message_id, random_message_id
 from .messages import RESERVED_PROPERTIES, Message, StoredMessage, check_message, encode_batch_item
 from .names import check_group, check_topic
-from .producer import Producer, SendOutcome
-from .route import MessageQueue
-from .starting import StartFrom
+
+if TYPE_CHECKING:
+    from .acl import Credentials
+    from .client import Client
+    from .codes import refusal
+    from .consumer import Consumer
+    from .producer import Producer, SendOutcome
+    from .route import MessageQueue
+    from .starting import StartFrom
 
 __all__ = [
     "RESERVED_PROPERTIES",
@@ -60,3 +65,22 @@ __all__ = [
     "random_message_id",
     "refusal",
 ]
+
+_LATER = {
+    "Client": "client",
+    "Consumer": "consumer",
+    "Credentials": "acl",
+    "MessageQueue": "route",
+    "Producer": "producer",
+    "SendOutcome": "producer",
+    "StartFrom": "starting",
+    "refusal": "codes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what talks to a broker when it is asked for: whoever only makes messages, or only sends, has no use for the rest."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    return found

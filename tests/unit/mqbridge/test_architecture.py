@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.unit.mqbridge.support import ROOT
 
@@ -117,6 +119,8 @@ def test_functions_import_nothing_but_the_package() -> None:
     assert told([each for each in found if each.module.split(".")[0] not in allowed]) == []
 
 
+# Of no subject: what any room may use.
+TOOLS = {"later"}
 # DESIGN.md section 2: what each room may use of mqbridge, beside itself.
 MAY_USE = {
     "messages": {"outcomes"},
@@ -148,7 +152,9 @@ def test_a_room_uses_only_what_it_may(room: str, allowed: set[str]) -> None:
     found = [
         each
         for each in OURS
-        if each.importer_room == room and each.module.startswith("mqbridge.") and each.room not in {room, *allowed}
+        if each.importer_room == room
+        and each.module.startswith("mqbridge.")
+        and each.room not in {room, *TOOLS, *allowed}
     ]
     assert told(found) == []
 
@@ -279,6 +285,41 @@ def test_importing_a_handler_loads_nothing_expensive(name: str) -> None:
         env={},
     )
     loaded = set(done.stdout.split())
-    assert {"mqbridge.handler", "mqbridge.flows.outbound", name} <= loaded
+    assert {"mqbridge.handler", "mqbridge.flows.planning", name} <= loaded
     assert [each for each in EXPENSIVE if each in loaded] == []
     assert ("msgspec" in loaded) == (name == "functions.outflow.app")  # data rules do not read payloads
+
+
+# What is of use to some functions, rules or triggers only.
+TASKS = {"mqbridge.patterns", "mqbridge.extract", "mqbridge.cleanse", "mqbridge.rules.streamings"}
+CLIENT = {"rocketmq_remoting.consumer", "rocketmq_remoting.producer", "rocketmq_remoting.connection"}
+OTHER_TRIGGERS = {"mqbridge.triggers.http", "mqbridge.triggers.iot", "mqbridge.triggers.fc_mqtt"}
+WHAT_FAILED = {"mqbridge.triggers.visibility", "difflib"}
+
+
+@pytest.mark.parametrize(
+    ("flow", "key", "more"),
+    [
+        ("outbound", "OutboundRules", TASKS),
+        ("inbound", "InboundRules", TASKS),
+        ("outflow", "EventStreamings", set()),
+    ],
+)
+def test_a_plan_loads_nothing_of_other_rules_and_triggers(flow: str, key: str, more: set[str]) -> None:
+    document = yaml.safe_load((ROOT / "config" / "rules.yaml").read_text())
+    own = json.dumps({name: document[name] for name in ("Instances", key)})
+    script = f"""
+import json, sys
+sys.path[:0] = {[str(LAYER), str(ROOT)]!r}
+import functions.{flow}.app
+from mqbridge import flows, rules, triggers
+batch = triggers.read(json.load(open({str(ROOT / "tests" / "events" / f"{flow}-sqs.json")!r})))
+assert flows.{flow}.plan(batch.records, rules.load({own!r}), None)
+print(*sys.modules, sep="\\n")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True, env={}
+    )
+    loaded = set(done.stdout.split())
+    assert "mqbridge.triggers.sqs" in loaded
+    assert (CLIENT | OTHER_TRIGGERS | WHAT_FAILED | {"mqbridge.presence"} | more) & loaded == set()

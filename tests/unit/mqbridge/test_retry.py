@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqbridge.delivery.retry import next_delay_s, strategy_of
+from mqbridge.delivery.retry import next_delay_s
 from mqbridge.rules import RetryStrategy, Rule, load
 from tests.unit.mqbridge.support import document, inbound_rule, outbound_rule, quick
 
@@ -119,9 +119,10 @@ def test_data_and_status_rules_go_on_until_it_works_and_tasks_back_off() -> None
         "EventStreamings": [task],
     }
     rules = load(document(**parts))
-    assert [strategy_of(rules.outbound[0]), strategy_of(rules.inbound[0]), strategy_of(rules.status[0])] == [None] * 3
-    assert strategy_of(rules.streamings[0]) == BACKOFF
+    endless = (rules.outbound[0], rules.inbound[0], rules.status[0])
+    assert [each.run_options.retry_strategy for each in endless] == [None] * 3
+    assert rules.streamings[0].run_options.retry_strategy == BACKOFF
     named = {"RunOptions": {"RetryStrategy": {"PushRetryStrategy": "EXPONENTIAL_DECAY_RETRY"}}}
     rules = load(document(Defaults=named, **parts))
     every: list[Rule] = [*rules.outbound, *rules.inbound, *rules.status, *rules.streamings]
-    assert {strategy_of(each) for each in every} == {DECAY}
+    assert {each.run_options.retry_strategy for each in every} == {DECAY}

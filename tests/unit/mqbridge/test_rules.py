@@ -413,7 +413,7 @@ def declared(section: type = RulesDocument, path: str = "") -> list[tuple[str, S
         while isinstance(kind, ListOf):
             kind = kind.kind
         if isinstance(kind, Section):
-            found += declared(kind.type, at)
+            found += declared(kind.cls, at)
     return found
 
 
@@ -467,7 +467,7 @@ def test_every_example_of_a_setting_is_one() -> None:
 
 
 def test_every_section_says_what_it_is() -> None:
-    sections = {kind.type for kind in kinds().values() if isinstance(kind, Section)}
+    sections = {kind.cls for kind in kinds().values() if isinstance(kind, Section)}
     assert len(sections) > 15
     for section in sections:
         assert section.__doc__

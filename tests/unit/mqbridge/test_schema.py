@@ -120,7 +120,7 @@ def test_a_unit_is_part_of_the_description() -> None:
 
 
 def test_no_two_sections_share_a_definition() -> None:
-    sections = {kind.type for kind in kinds().values() if isinstance(kind, Section)}
+    sections = {kind.cls for kind in kinds().values() if isinstance(kind, Section)}
     assert len({section.__name__ for section in sections}) == len(sections)
 
 

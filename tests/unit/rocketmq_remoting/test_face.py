@@ -21,7 +21,9 @@ HEAVY = set(
 
 def test_face_is_what_is_imported_into_it() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
-    imported = [alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    imported = [
+        alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level for alias in node.names
+    ]
     assert sorted(imported) == sorted(rocketmq_remoting.__all__)
     assert all(hasattr(rocketmq_remoting, name) for name in rocketmq_remoting.__all__)
 
@@ -48,10 +50,19 @@ def test_types_are_announced() -> None:
 
 
 def test_import_brings_nothing_heavy() -> None:
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import rocketmq_remoting; print(*sys.modules)"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from rocketmq_remoting import *; print(*sys.modules)"
     done = subprocess.run(
         (sys.executable, "-I", "-S", "-c", code, str(PACKAGE.parent)), check=True, capture_output=True, text=True
     )
     loaded = set(done.stdout.split())
     assert "rocketmq_remoting.consumer" in loaded
     assert loaded & HEAVY == set()
+
+
+def test_who_makes_messages_loads_nothing_that_talks_to_brokers() -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from rocketmq_remoting import Message; print(*sys.modules)"
+    done = subprocess.run(
+        (sys.executable, "-I", "-S", "-c", code, str(PACKAGE.parent)), check=True, capture_output=True, text=True
+    )
+    ours = {name for name in done.stdout.split() if name.startswith("rocketmq_remoting.")}
+    assert ours == {f"rocketmq_remoting.{name}" for name in ("errors", "ids", "messages", "names")}

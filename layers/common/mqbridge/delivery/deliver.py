@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mqbridge.delivery.dead_letters import DeadLetter, Redrive, dead_letter, stage_of
 from mqbridge.delivery.queues import queues_beside
-from mqbridge.delivery.retry import next_delay_s, strategy_of
+from mqbridge.delivery.retry import next_delay_s
 from mqbridge.delivery.sinks import Outgoing, Sent, Sinks
 from mqbridge.messages import MqttMessage, Record
 from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Planned, Reject, Send, Settled
@@ -83,9 +83,8 @@ class Delivery:
     def _judge(self, planned: Planned, outcome: Settled) -> Settlement:
         if isinstance(outcome, Failed):
             record = planned.record
-            delay_s = next_delay_s(
-                strategy_of(planned.rule), attempt=record.attempt, age_s=self._age_s(record), chance=self._chance()
-            )
+            strategy = None if planned.rule is None else planned.rule.run_options.retry_strategy
+            delay_s = next_delay_s(strategy, attempt=record.attempt, age_s=self._age_s(record), chance=self._chance())
             if delay_s is None:
                 outcome = Reject(
                     outcome.reason,

@@ -4,22 +4,14 @@ The two named policies are EventBridge's: BACKOFF_RETRY, 3 retries each after 10
 1, 2, 4 ... 512 s, a day in all. Data and status rules without a RetryStrategy do as the managed rules: they go on until it works.
 """
 
-from mqbridge.rules import EventStreaming, RetryStrategy, Rule
+from mqbridge.rules import RetryStrategy
 
-__all__ = ["next_delay_s", "strategy_of"]
+__all__ = ["next_delay_s"]
 
 _RETRIES = {"BACKOFF_RETRY": 3, "EXPONENTIAL_DECAY_RETRY": 176}
 _DECAY_MAXIMUM_S = 512.0
 # Short, because a rule that goes on for ever should flow again soon after the fault is over.
 _ENDLESS_FIRST_S, _ENDLESS_MAXIMUM_S = 0.5, 4.0
-
-
-def strategy_of(rule: Rule | None) -> RetryStrategy | None:
-    """Return the strategy that a rule runs by; None is: until it works."""
-    if rule is None:
-        return None
-    own = rule.run_options.retry_strategy
-    return RetryStrategy() if own is None and isinstance(rule, EventStreaming) else own
 
 
 def next_delay_s(strategy: RetryStrategy | None, *, attempt: int, age_s: float, chance: float) -> float | None:

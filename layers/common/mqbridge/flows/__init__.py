@@ -1,19 +1,14 @@
 """Flows: pure planning. Messages and rules in, outcomes out; no sockets, no clock, no randomness."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import inbound, outbound, status
-from .planning import Flow
+from mqbridge.later import later
 
 if TYPE_CHECKING:
-    from . import outflow
+    from . import inbound, outbound, outflow, status
+    from .planning import Flow
 
 __all__ = ["Flow", "inbound", "outbound", "outflow", "status"]
 
-
-def __getattr__(name: str) -> Any:
-    """Load the flow of tasks when it is asked for: the libraries that it needs would cost data rules a cold start of 20 ms."""
-    if name == "outflow":
-        return import_module(".outflow", __name__)
-    raise AttributeError(name)
+# A function has one flow.
+__getattr__ = later(__name__, {"Flow": "planning", "inbound": "", "outbound": "", "outflow": "", "status": ""})

@@ -1,7 +1,8 @@
 """Clients coming and going: what brokers say of it, in the words of ApsaraMQ's status notices, and who is online by them. Pure."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mqbridge.later import later
 
 from .notices import CONNECT, DISCONNECT, TCPCLEAN, UnreadableNotice, read_notice, write_notice
 from .sources import SYS_TOPICS, channel_id_of, read_payload, read_status
@@ -28,17 +29,13 @@ __all__ = [
     "write_notice",
 ]
 
-_LATER = {
-    "LOG_TOPICS": "mosquitto",
-    "Connection": "mosquitto",
-    "ConnectionLog": "mosquitto",
-    "ClientPresence": "tracker",
-    "Presence": "tracker",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load what no function uses when it is asked for: the expressions of log lines would cost every cold start 3 ms."""
-    if name in _LATER:
-        return getattr(import_module(f".{_LATER[name]}", __name__), name)
-    raise AttributeError(name)
+__getattr__ = later(
+    __name__,
+    {
+        "LOG_TOPICS": "mosquitto",
+        "Connection": "mosquitto",
+        "ConnectionLog": "mosquitto",
+        "ClientPresence": "tracker",
+        "Presence": "tracker",
+    },
+)

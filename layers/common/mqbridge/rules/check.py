@@ -7,7 +7,7 @@ Limits: reference of the managed rules (one rule of each type per parent topic o
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mqbridge import regexes
 
@@ -18,7 +18,9 @@ from .faults import Fault, Path, format_path
 from .instances import MqttInstance, RocketMQInstance, Tls
 from .kinds import INVALID
 from .run_options import DeadLetterQueue, RunOptions
-from .streamings import EventStreaming
+
+if TYPE_CHECKING:
+    from .streamings import EventStreaming
 
 __all__ = ["check"]
 
@@ -278,7 +280,7 @@ class _Checker:
 
     # Tasks.
 
-    def _task(self, path: Path, task: EventStreaming) -> Iterator[Fault]:
+    def _task(self, path: Path, task: "EventStreaming") -> Iterator[Fault]:
         source = task.source.mqtt
         source_path = (*path, "Source", "SourceMQTTParameters")
         yield from self._reference(source_path, "Mqtt", source.instance_id)
@@ -319,7 +321,7 @@ class _Checker:
         yield from self._listed_topic(path, instance_id, topic)
 
 
-def _routed_topics(task: EventStreaming) -> Iterator[tuple[Path, str]]:
+def _routed_topics(task: "EventStreaming") -> Iterator[tuple[Path, str]]:
     """Yield the topics that a task's Route operators name, each with its place within Transforms."""
     for at, transform in enumerate(task.transforms):
         route = transform.route

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mqbridge import json_text, patterns
 from mqbridge.cleanse import Operator, Outside
@@ -9,11 +10,12 @@ from mqbridge.extract import Constant, Form, InvalidForm, compile_form
 
 from .faults import Path
 from .names import ROCKETMQ_TOPIC
+from .run_options import RetryStrategy, RunOptions
 from .streamings import EventStreaming, SinkField
 from .tasks import Sink, Task
 from .transforms import compile_transforms
 
-__all__ = ["compile_task"]
+__all__ = ["compile_task", "resolve_task"]
 
 # EventBridge's table of what each parameter of its RocketMQ target may be; a topic may also come from the event here.
 _FORMS = {
@@ -38,6 +40,20 @@ def compile_task(streaming: EventStreaming, outside: Outside, report: Report) ->
     if compiler.has_faults:
         return None
     return Task(streaming=streaming, pattern=pattern, operators=operators, sink=sink)
+
+
+def resolve_task(task: Task, *, only_mqtt: str, only_rocketmq: str, run_options: RunOptions) -> Task:
+    """Return the task with what it left out: the only instance of a kind, the document's run options, the API's own retry policy."""
+    declared = task.streaming
+    source, sink = declared.source.mqtt, declared.sink.rocketmq
+    instance = sink.instance_id or SinkField(form="CONSTANT", value=only_rocketmq)
+    streaming = replace(
+        declared,
+        source=replace(declared.source, mqtt=replace(source, instance_id=source.instance_id or only_mqtt)),
+        sink=replace(declared.sink, rocketmq=replace(sink, instance_id=instance)),
+        run_options=replace(run_options, retry_strategy=run_options.retry_strategy or RetryStrategy()),
+    )
+    return replace(task, streaming=streaming, sink=replace(task.sink, instance_id=str(instance.value)))
 
 
 class _Compiler:

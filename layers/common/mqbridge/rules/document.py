@@ -1,14 +1,25 @@
 """A whole rules document."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .data_rules import InboundRule, OutboundRule, StatusRule
 from .instances import Instances, Limits
 from .kinds import ListOf, Section, setting
 from .run_options import Defaults
-from .streamings import EventStreaming
+
+if TYPE_CHECKING:
+    from .streamings import EventStreaming
 
 __all__ = ["RulesDocument"]
+
+
+def _streaming() -> "type[EventStreaming]":
+    from .streamings import (
+        EventStreaming,  # here: with all operators it is a quarter of what a document without tasks needs
+    )
+
+    return EventStreaming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +38,6 @@ class RulesDocument:
     status: tuple[StatusRule, ...] = setting(
         "StatusRules", ListOf(Section(StatusRule), keeps_faulty=True), default=(), doc="Clients coming and going."
     )
-    streamings: tuple[EventStreaming, ...] = setting(
-        "EventStreamings", ListOf(Section(EventStreaming), keeps_faulty=True), default=(), doc="Message outflow tasks."
+    streamings: "tuple[EventStreaming, ...]" = setting(
+        "EventStreamings", ListOf(Section(_streaming), keeps_faulty=True), default=(), doc="Message outflow tasks."
     )

@@ -5,7 +5,6 @@ and the reference page are made from that declaration. Reading never stops at th
 """
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -109,13 +108,13 @@ def _whole_if_it_is(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-@dataclass(frozen=True, slots=True)
 class Text:
     """Text of a certain form."""
 
-    what: str
-    pattern: str = ".+"
-    max_length: int = 10_240
+    def __init__(self, what: str, pattern: str = ".+", max_length: int = 10_240) -> None:
+        self.what = what
+        self.pattern = pattern
+        self.max_length = max_length
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
         if (
@@ -128,13 +127,13 @@ class Text:
         return value
 
 
-@dataclass(frozen=True, slots=True)
 class Whole:
     """A whole number within bounds."""
 
-    what: str
-    minimum: int
-    maximum: int
+    def __init__(self, what: str, minimum: int, maximum: int) -> None:
+        self.what = what
+        self.minimum = minimum
+        self.maximum = maximum
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
         value = _whole_if_it_is(value)
@@ -144,7 +143,6 @@ class Whole:
         return value
 
 
-@dataclass(frozen=True, slots=True)
 class Flag:
     """true or false."""
 
@@ -178,7 +176,6 @@ class Choice:
         return self._by_spelling[spelling]
 
 
-@dataclass(frozen=True, slots=True)
 class Secret:
     """A reference to a secret; a secret itself never stands in a rules document."""
 
@@ -201,13 +198,13 @@ class Secret:
         return value
 
 
-@dataclass(frozen=True, slots=True)
 class Raw:
     """Anything; another module reads it. `schema` says as a JSON Schema what `check` lets pass; {} is anything."""
 
-    what: str
-    check: Callable[[Any], bool]
-    schema: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    def __init__(self, what: str, check: Callable[[Any], bool], schema: Mapping[str, Any] | None = None) -> None:
+        self.what = what
+        self.check = check
+        self.schema = schema or {}
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
         if not self.check(value):
@@ -216,39 +213,39 @@ class Raw:
         return value
 
 
-@dataclass(frozen=True, slots=True)
 class Ignored:
     """A key of the EventStreaming API that means nothing here; it is accepted with a notice."""
 
-    why: str
-    what: str = "anything; it is ignored"
+    def __init__(self, why: str) -> None:
+        self.why = why
+        self.what = "anything; it is ignored"
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
         del value  # the API has passwords here
         faults.append(Fault(code="MB301", path=path, expected=f"nothing: {self.why}", got="a value, which is ignored"))
 
 
-@dataclass(frozen=True, slots=True)
 class Refused:
     """A key of the EventStreaming API that asks for what cannot be done here."""
 
-    what: str
+    def __init__(self, what: str) -> None:
+        self.what = what
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
         faults.append(Fault(code="MB106", path=path, expected=self.what, got=shown(value)))
         return INVALID
 
 
-@dataclass(frozen=True, slots=True)
 class ListOf:
     """A list of one kind, as a tuple.
 
     With `keeps_faulty`, faulty items stay in their places as INVALID: what is checked later between the items names the right ones.
     """
 
-    kind: Kind
-    minimum: int = 0
-    keeps_faulty: bool = False
+    def __init__(self, kind: Kind, minimum: int = 0, *, keeps_faulty: bool = False) -> None:
+        self.kind = kind
+        self.minimum = minimum
+        self.keeps_faulty = keeps_faulty
 
     @property
     def what(self) -> str:
@@ -264,18 +261,25 @@ class ListOf:
         return INVALID if not self.keeps_faulty and any(item is INVALID for item in items) else items
 
 
-@dataclass(frozen=True, slots=True)
 class Section:
-    """A mapping whose keys are the settings of a dataclass."""
+    """A mapping whose keys are the settings of a dataclass; `of` may also be what imports that, for documents that have the section."""
 
-    type: type
-    what: str = "a mapping"
+    def __init__(self, of: type | Callable[[], type], what: str = "a mapping") -> None:
+        self._of = of
+        self.what = what
+
+    @property
+    def cls(self) -> type:
+        """The dataclass."""
+        return self._of if isinstance(self._of, type) else self._of()
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        """Return the dataclass, made of the mapping's values."""
         if not isinstance(value, Mapping):
             faults.append(wrong(path, self.what, value))
             return INVALID
-        settings = settings_of(self.type)
+        cls = self.cls
+        settings = settings_of(cls)
         keys = {declared.key: name for name, declared in settings.items()}
         for key in value:
             if key not in keys:
@@ -292,26 +296,28 @@ class Section:
                     Fault(code="MB102", path=(*path, declared.key), expected=declared.kind.what, got="nothing")
                 )
                 is_whole = False
-        return self.type(**arguments) if is_whole else INVALID
+        return cls(**arguments) if is_whole else INVALID
 
 
 def close_to(word: str, known: list[str]) -> str:
     """Return "did you mean ...?" with the known word that is meant, or "" if none comes close."""
+    import difflib  # here, because a document without a fault has no use for it
+
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     close = close or [each for each in known if each.casefold() == word.casefold()]
     return f"did you mean {close[0]}?" if close else ""
 
 
-@dataclass(frozen=True, slots=True)
 class OneOf(Section):
     """A mapping with exactly one of the settings of a dataclass, each of which has None for a default."""
 
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
+        """Return the dataclass, with one value that is not None."""
         if isinstance(value, Mapping) and len(value) != 1:
             got = f"{len(value)} keys" if value else "none"
             faults.append(Fault(code="MB104", path=path, expected=self.what, got=got))
             return INVALID
-        return Section.read(self, value, path, faults)
+        return super().read(value, path, faults)
 
 
 def chosen(one_of: Any) -> Any:
@@ -320,12 +326,12 @@ def chosen(one_of: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-@dataclass(frozen=True, slots=True)
 class MappingOf:
     """A mapping whose keys are free, with values of one kind."""
 
-    kind: Kind
-    of: str  # what it maps, for people
+    def __init__(self, kind: Kind, of: str) -> None:
+        self.kind = kind
+        self.of = of  # what it maps, for people
 
     @property
     def what(self) -> str:

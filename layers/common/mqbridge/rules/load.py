@@ -16,11 +16,11 @@ from .instances import Instances
 from .kinds import INVALID, Section, settings_of, wrong
 from .rules import Rules
 from .run_options import RunOptions
-from .streamings import EventStreaming, SinkField
-from .tasks import Task
 
 if TYPE_CHECKING:
     from mqbridge.cleanse import Outside
+
+    from .tasks import Task
 
 __all__ = ["load"]
 
@@ -73,7 +73,7 @@ def _parse(document: Document) -> tuple[RulesDocument, list[Fault]]:
     return parsed, faults + check(parsed, data)
 
 
-def _compiled(parsed: RulesDocument, document: Document, outside: "Outside | None") -> tuple[list[Task], list[Fault]]:
+def _compiled(parsed: RulesDocument, document: Document, outside: "Outside | None") -> "tuple[list[Task], list[Fault]]":
     """Return the document's tasks, compiled, and what is wrong with them."""
     tasks: list[Task] = []
     faults: list[Fault] = []
@@ -108,13 +108,13 @@ def _what_is_valid(data: Mapping[str, Any]) -> RulesDocument:
     return RulesDocument(**{"instances": Instances(), **parts})
 
 
-def _resolved(document: RulesDocument, tasks: list[Task], source: Document, notices: tuple[Fault, ...]) -> Rules:
+def _resolved(document: RulesDocument, tasks: "list[Task]", source: Document, notices: tuple[Fault, ...]) -> Rules:
     mqtt = {each.instance_id: each for each in document.instances.mqtt}
     rocketmq = {each.instance_id: each for each in document.instances.rocketmq}
     resolver = _Resolver(
         only_mqtt=next(iter(mqtt), ""), only_rocketmq=next(iter(rocketmq), ""), defaults=document.defaults.run_options
     )
-    streamings = tuple(resolver.streaming(task) for task in document.streamings)
+    tasks = resolver.tasks(tasks) if tasks else []
     canonical = json.dumps(source.data, sort_keys=True, separators=(",", ":"), default=str)
     return Rules(
         name=source.name,
@@ -126,15 +126,10 @@ def _resolved(document: RulesDocument, tasks: list[Task], source: Document, noti
         outbound=tuple(resolver.from_mqtt(rule) for rule in document.outbound),
         inbound=tuple(resolver.inbound(rule) for rule in document.inbound),
         status=tuple(resolver.from_mqtt(rule) for rule in document.status),
-        streamings=streamings,
-        tasks=tuple(_with_instances(task, streaming) for task, streaming in zip(tasks, streamings, strict=True)),
+        streamings=tuple(task.streaming for task in tasks),
+        tasks=tuple(tasks),
         notices=notices,
     )
-
-
-def _with_instances(task: Task, resolved: EventStreaming) -> Task:
-    instance = resolved.sink.rocketmq.instance_id or SinkField(form="CONSTANT")
-    return replace(task, streaming=resolved, sink=replace(task.sink, instance_id=str(instance.value)))
 
 
 FromMqtt = TypeVar("FromMqtt", OutboundRule, StatusRule)
@@ -165,15 +160,18 @@ class _Resolver:
             run_options=self._options(rule.run_options),
         )
 
-    def streaming(self, task: EventStreaming) -> EventStreaming:
-        source, sink = task.source.mqtt, task.sink.rocketmq
-        instance = sink.instance_id or SinkField(form="CONSTANT", value=self.only_rocketmq)
-        return replace(
-            task,
-            source=replace(task.source, mqtt=replace(source, instance_id=source.instance_id or self.only_mqtt)),
-            sink=replace(task.sink, rocketmq=replace(sink, instance_id=instance)),
-            run_options=self._options(task.run_options),
-        )
+    def tasks(self, tasks: "list[Task]") -> "list[Task]":
+        from .compiling import resolve_task
+
+        return [
+            resolve_task(
+                task,
+                only_mqtt=self.only_mqtt,
+                only_rocketmq=self.only_rocketmq,
+                run_options=self._options(task.streaming.run_options),
+            )
+            for task in tasks
+        ]
 
     def _options(self, own: RunOptions) -> RunOptions:
         return replace(

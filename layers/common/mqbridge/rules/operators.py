@@ -200,7 +200,6 @@ class Route:
     rules: tuple[RouteRule, ...] = setting("rules", ListOf(Section(RouteRule)), doc="The rules.")
 
 
-@dataclass(frozen=True, slots=True)
 class _FunctionArn(Text):
     """The address of a function that can be called from here."""
 
@@ -216,7 +215,7 @@ class _FunctionArn(Text):
                 )
             )
             return INVALID
-        return Text.read(self, value, path, faults)
+        return super().read(value, path, faults)
 
 
 _FUNCTION = _FunctionArn(

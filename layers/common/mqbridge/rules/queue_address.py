@@ -33,11 +33,9 @@ _WHY_NOT = (
 class _QueueAddress(Text):
     """Text of one of the three forms; a fault says why another known kind of queue cannot be one."""
 
-    __slots__ = ()
-
     def read(self, value: Any, path: Path, faults: list[Fault]) -> Any:
         """Return the address."""
-        read = Text.read(self, value, path, faults)
+        read = super().read(value, path, faults)
         if read is INVALID and isinstance(value, str):
             why = next((why for pattern, why in _WHY_NOT if re.match(pattern, value)), "")
             faults[-1] = replace(faults[-1], help=why)

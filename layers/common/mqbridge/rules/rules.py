@@ -2,23 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Union
 
 from .data_rules import InboundRule, OutboundRule, StatusRule
 from .faults import Fault
 from .instances import Limits, MqttInstance, RocketMQInstance
 from .run_options import RunOptions
 from .status_rules import StatusRules
-from .streamings import EventStreaming
-from .tasks import Task, TopicTasks
+
+if TYPE_CHECKING:
+    from .streamings import EventStreaming
+    from .tasks import Task, TopicTasks
 
 __all__ = ["Rule", "Rules", "rule_name"]
 
-Rule = OutboundRule | InboundRule | StatusRule | EventStreaming
+Rule = Union[OutboundRule, InboundRule, StatusRule, "EventStreaming"]
 
 
 def rule_name(rule: Rule) -> str:
     """Return a rule's RuleId, or a task's EventStreamingName."""
-    return rule.name if isinstance(rule, EventStreaming) else rule.rule_id
+    return rule.rule_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +41,12 @@ class Rules:
     outbound: tuple[OutboundRule, ...]
     inbound: tuple[InboundRule, ...]
     status: tuple[StatusRule, ...]
-    streamings: tuple[EventStreaming, ...]
-    tasks: tuple[Task, ...] = ()
+    streamings: "tuple[EventStreaming, ...]"
+    tasks: "tuple[Task, ...]" = ()
     notices: tuple[Fault, ...] = ()
     outbound_by_parent: Mapping[tuple[str, str], OutboundRule] = field(init=False, repr=False)
     inbound_by_topic: Mapping[tuple[str, str], tuple[InboundRule, ...]] = field(init=False, repr=False)
-    tasks_by_parent: Mapping[tuple[str, str], TopicTasks] = field(init=False, repr=False)
+    tasks_by_parent: "Mapping[tuple[str, str], TopicTasks]" = field(init=False, repr=False)
     status_by_client: StatusRules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -52,12 +55,17 @@ class Rules:
         for rule in self.inbound:
             place = (str(rule.source.instance_id), rule.source.topic)
             by_topic[place] = (*by_topic.get(place, ()), rule)
-        of_parent: dict[tuple[str, str], list[Task]] = {}
-        for task in self.tasks:
-            source = task.streaming.source.mqtt
-            of_parent.setdefault((str(source.instance_id), source.topic), []).append(task)
-        tasks_by_parent = {parent: TopicTasks(tuple(tasks)) for parent, tasks in of_parent.items()}
-        object.__setattr__(self, "tasks_by_parent", tasks_by_parent)
+        object.__setattr__(self, "tasks_by_parent", _by_parent(self.tasks) if self.tasks else {})
         object.__setattr__(self, "status_by_client", StatusRules(self.status))
         object.__setattr__(self, "outbound_by_parent", by_parent)
         object.__setattr__(self, "inbound_by_topic", by_topic)
+
+
+def _by_parent(tasks: "tuple[Task, ...]") -> "Mapping[tuple[str, str], TopicTasks]":
+    from .tasks import TopicTasks  # here: it brings the event patterns
+
+    of_parent: dict[tuple[str, str], list[Task]] = {}
+    for task in tasks:
+        source = task.streaming.source.mqtt
+        of_parent.setdefault((str(source.instance_id), source.topic), []).append(task)
+    return {parent: TopicTasks(tuple(of_one)) for parent, of_one in of_parent.items()}

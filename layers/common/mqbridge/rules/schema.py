@@ -117,17 +117,17 @@ def _(kind: ListOf, definitions: dict[str, Schema]) -> Schema:
 
 @schema_of.register
 def _(kind: Section, definitions: dict[str, Schema]) -> Schema:
-    name = kind.type.__name__
+    name = kind.cls.__name__
     if name not in definitions:
         definitions[name] = {}  # known from here on, should it refer to itself
-        definitions[name] = _section(kind.type, definitions)
+        definitions[name] = _section(kind.cls, definitions)
     return {"$ref": f"#/definitions/{name}"}
 
 
 @schema_of.register
 def _(kind: OneOf, definitions: dict[str, Schema]) -> Schema:
-    reference = schema_of(Section(kind.type), definitions)
-    definitions[kind.type.__name__] |= {"minProperties": 1, "maxProperties": 1}
+    reference = schema_of(Section(kind.cls), definitions)
+    definitions[kind.cls.__name__] |= {"minProperties": 1, "maxProperties": 1}
     return reference
 
 

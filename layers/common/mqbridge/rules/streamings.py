@@ -120,3 +120,8 @@ class EventStreaming:
     region_id: None = setting("RegionId", Ignored("the instances say their regions"), default=None, doc="Ignored.")
     tags: None = setting("Tags", Ignored("labels of the managed service"), default=None, doc="Ignored.")
     metadata: None = setting("Metadata", Refused("Source, which replaces Metadata here"), default=None, doc="Refused.")
+
+    @property
+    def rule_id(self) -> str:
+        """The name, as the other kinds of rule call theirs."""
+        return self.name

@@ -1,9 +1,15 @@
 """Triggers: which invocation event this is, what records it holds, and what its sender wants to hear back."""
 
+from typing import TYPE_CHECKING
+
+from mqbridge.later import later
+
 from .batch import Batch, Trigger, Undelivered, UnreadableEvent
-from .http_requests import HttpRequest, HttpResponse
 from .reading import fault_answer, read
-from .visibility import hiding_by
+
+if TYPE_CHECKING:
+    from .http_requests import HttpRequest, HttpResponse
+    from .visibility import hiding_by
 
 __all__ = [
     "Batch",
@@ -16,3 +22,7 @@ __all__ = [
     "hiding_by",
     "read",
 ]
+
+__getattr__ = later(
+    __name__, {"HttpRequest": "http_requests", "HttpResponse": "http_requests", "hiding_by": "visibility"}
+)

@@ -15,7 +15,6 @@ __all__ = [
     "Answering",
     "Batch",
     "Invocation",
-    "Server",
     "Trigger",
     "Undelivered",
     "UnreadableEvent",
@@ -128,12 +127,4 @@ class Trigger(Protocol):
         Raises:
             UnreadableEvent: the envelope is the trigger's, and cannot be read.
         """
-        ...
-
-
-class Server(Trigger, Protocol):
-    """A trigger whose senders know answers, and take an error for one."""
-
-    def unavailable(self, event: Any) -> Any:
-        """Return the answer when nothing could be done, for a reason that is not the event's."""
         ...

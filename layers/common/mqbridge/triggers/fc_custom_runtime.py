@@ -6,7 +6,7 @@ answer counts as a success, and the event would be lost.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mqbridge.messages import Record
@@ -20,16 +20,9 @@ _FAILED = 404
 
 
 class FcCustomRuntime:
-    """HttpRequest(path="/invoke", headers={"x-fc-request-id": ..., "x-fc-control-path": "/invoke"}, body=<any other event>).
-
-    Args:
-        read: reads the event in the body; the other argument is the request's id.
-    """
+    """HttpRequest(path="/invoke", headers={"x-fc-request-id": ..., "x-fc-control-path": "/invoke"}, body=<any other event>)."""
 
     name = "fc_custom_runtime"
-
-    def __init__(self, read: Callable[[bytes, str], Batch]) -> None:
-        self._read = read
 
     def matches(self, event: Any) -> bool:
         """Tell whether this is such a request."""
@@ -43,9 +36,11 @@ class FcCustomRuntime:
         Raises:
             UnreadableEvent: it is none; its answer is an HttpResponse.
         """
+        from mqbridge.triggers.reading import read  # here, because it reads what comes here, too
+
         request: HttpRequest = invocation.event
         try:
-            batch = self._read(request.body, request.header("x-fc-request-id"))
+            batch = read(request.body, request_id=request.header("x-fc-request-id"))
         except UnreadableEvent as error:
             # An HTTP trigger's event knows its own answer.
             answer = _answer(_FAILED, str(error)) if error.answer is None else _answer(200, error.answer)

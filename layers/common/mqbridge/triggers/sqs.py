@@ -14,7 +14,6 @@ from mqbridge.messages import Record
 from mqbridge.outcomes import Failed, Reject, Settled
 from mqbridge.triggers.batch import Batch, Invocation, UnreadableEvent, UnreadableRecord
 from mqbridge.triggers.records import record_of
-from mqbridge.triggers.visibility import hide_failed
 
 __all__ = ["Sqs", "is_queue_message", "read_queue_messages", "respond_to_queue"]
 
@@ -67,8 +66,11 @@ def groups_of(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def respond_to_queue(settled: Sequence[tuple[Record, Settled]], deadline: float | None) -> Mapping[str, Any]:
     """Return a partial batch response, after hiding what is to be tried again for its rule's delay."""
-    hide_failed(settled, deadline)
     failed = [record.id for record, outcome in settled if isinstance(outcome, Failed | Reject)]
+    if failed:
+        from mqbridge.triggers.visibility import hide_failed  # here, because most batches have no use for it
+
+        hide_failed(settled, deadline)
     return {"batchItemFailures": [{"itemIdentifier": record_id} for record_id in failed]}
 
 

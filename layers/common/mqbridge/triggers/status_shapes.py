@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from mqbridge import presence
 from mqbridge.messages import ClientStatus
 
 __all__ = ["is_status", "read_status"]
@@ -29,6 +28,8 @@ def read_status(element: Any, *, time_ms: int = 0) -> ClientStatus | None:
         time_ms = _time_ms(element.get("time")) or time_ms
         subject = element.get("subject")
         topic = subject if isinstance(subject, str) else ""
+    from mqbridge import presence  # here: what devices publish has left above
+
     return presence.read_status(value, topic=topic, instance_id=_instance_id(value), time_ms=time_ms)
 
 
