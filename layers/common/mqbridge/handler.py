@@ -5,7 +5,8 @@ A `Bridge` holds what lives as long as an execution environment: the rules and t
 """
 
 import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -30,10 +31,18 @@ DEFAULT_RULES = "/opt/rules.json"
 class Bridge:
     """Rules, connections and counters of one execution environment. For one thread at a time."""
 
-    def __init__(self, rules: Rules, sinks: Sinks, counters: Counters | None = None) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        sinks: Sinks,
+        counters: Counters | None = None,
+        *,
+        admit: "Callable[[triggers.HttpRequest], None] | None" = None,
+    ) -> None:
         self.rules = rules
         self.sinks = sinks
         self.counters = counters or Counters()
+        self._admit = admit
         self._delivery = Delivery(sinks, rules.run_options)
 
     def handle(self, name: str, flow: Flow, event: Any, context: Any) -> Any:
@@ -45,7 +54,7 @@ class Bridge:
         """
         time_left = Time.of(_time_left_s(context))
         try:
-            batch = triggers.read(event, request_id=_request_id(context))
+            batch = triggers.read(event, request_id=_request_id(context), admit=self._admit)
         except triggers.UnreadableEvent as error:
             if error.answer is None:
                 raise
@@ -79,7 +88,8 @@ def _request_id(context: Any) -> str:
 
 
 _in_place: ContextVar[Bridge | None] = ContextVar("mqbridge", default=None)
-_own: "_OwnBridge | None" = None
+_own: "_OwnBridges | None" = None
+_own_lock = threading.Lock()
 
 
 @contextmanager
@@ -95,7 +105,11 @@ def using(bridge: Bridge) -> Iterator[Bridge]:
 def handle(name: str, flow: Flow, event: Any, context: Any) -> Any:
     """Handle an event with the bridge in place, or the process's own."""
     try:
-        return (_in_place.get() or _process_bridge()).handle(name, flow, event, context)
+        in_place = _in_place.get()
+        if in_place is not None:
+            return in_place.handle(name, flow, event, context)
+        with _own_bridges().lease() as bridge:
+            return bridge.handle(name, flow, event, context)
     except Exception:
         # Rules that cannot be had now, a defect of ours. Senders by HTTP take most errors for a reason to drop what they sent.
         answer = triggers.fault_answer(event)
@@ -105,37 +119,76 @@ def handle(name: str, flow: Flow, event: Any, context: Any) -> Any:
         return answer
 
 
-def _process_bridge() -> Bridge:
-    """Return the process's own bridge, with rules no older than MQBRIDGE_RULES_TTL. They never change during an invocation."""
+def _own_bridges() -> "_OwnBridges":
+    """Return the process's own bridges, by what MQBRIDGE_RULES says."""
     global _own
     source = os.environ.get("MQBRIDGE_RULES") or DEFAULT_RULES
-    if _own is None or _own.source != source:
-        if _own is not None:
-            _own.close()
-        _own = _OwnBridge(source, os.environ.get("MQBRIDGE_RULES_TTL"))
-    return _own.current()
+    with _own_lock:
+        if _own is None or _own.source != source:
+            if _own is not None:
+                _own.close()
+            _own = _OwnBridges(source, os.environ.get("MQBRIDGE_RULES_TTL"))
+        return _own
 
 
-class _OwnBridge:
-    """A bridge that is made anew when its rules change; counters stay, and connections to instances that stay as they are."""
+class _OwnBridges:
+    """Bridges by the rules of one source, no older than MQBRIDGE_RULES_TTL; they never change during an invocation.
+
+    There is one bridge for each invocation under way: a server answers several requests at once, other platforms one. Rules and counters
+    are common to all, connections are each bridge's own. The one that was used last is taken first, as its connections are fresh.
+    """
 
     def __init__(self, source: str, ttl: str | None) -> None:
         self.source = source
         self._counters = Counters()
         self._rules = RefreshedRules(source, ttl, self._counters)
+        self._idle: list[_OwnBridge] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def lease(self) -> Iterator[Bridge]:
+        """Lend a bridge for one invocation.
+
+        Raises:
+            RulesError: there are no rules.
+        """
+        with self._lock:
+            rules = self._rules.current()
+            own = self._idle.pop() if self._idle else _OwnBridge(self._counters)
+        try:
+            yield own.following(rules)
+        finally:
+            self._idle.append(own)
+
+    def close(self) -> None:
+        """Close the connections of all bridges that are not lent."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+class _OwnBridge:
+    """A bridge that is made anew when its rules change; counters stay, and connections to instances that stay as they are."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
         self._sinks: OpenSinks | None = None
         self._bridge: Bridge | None = None
 
-    def current(self) -> Bridge:
-        rules = self._rules.current()
+    def following(self, rules: Rules) -> Bridge:
         if self._bridge is None or self._bridge.rules is not rules:
             if self._sinks is None:
                 self._sinks = OpenSinks(rules)
             else:
                 self._sinks.follow(rules)
-            self._bridge = Bridge(rules, self._sinks, self._counters)
+            self._bridge = Bridge(rules, self._sinks, self._counters, admit=_admit)
         return self._bridge
 
     def close(self) -> None:
         if self._sinks is not None:
             self._sinks.close()
+
+
+def _admit(request: "triggers.HttpRequest") -> None:
+    from mqbridge.http_access import admit  # here, because most functions get no requests
+
+    admit(request)

@@ -18,6 +18,7 @@ from moto import mock_aws
 
 from functions.outbound.app import handler as outbound_handler
 from mqbridge import handler as handler_module
+from mqbridge.handler import Bridge
 from mqbridge.rules import InvalidRules, Rules, RulesError, UnreadableRules, load
 from mqbridge.sources import RefreshedRules
 from mqbridge.sources.parameters import in_parts
@@ -694,6 +695,22 @@ def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler_module, "_own", None)
 
 
+def lent() -> Bridge:
+    """Return the bridge that one invocation at a time goes over."""
+    with handler_module._own_bridges().lease() as bridge:
+        return bridge
+
+
+@pytest.mark.usefixtures("_fresh_process")
+def test_invocations_at_once_have_a_bridge_each_and_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MQBRIDGE_RULES", text_of("one"))
+    with handler_module._own_bridges().lease() as first, handler_module._own_bridges().lease() as second:
+        assert first.sinks is not second.sinks
+        assert first.counters is second.counters
+        assert first.rules is second.rules
+    assert lent() is first  # given back last, used next
+
+
 @pytest.mark.usefixtures("_fresh_process")
 def test_a_handler_goes_by_changed_rules_and_keeps_what_they_leave_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -703,10 +720,10 @@ def test_a_handler_goes_by_changed_rules_and_keeps_what_they_leave_as_it_is(
     path.write_text(text_of("one"))
     monkeypatch.setenv("MQBRIDGE_RULES", str(path))
     monkeypatch.setenv("MQBRIDGE_RULES_TTL", "0")
-    first = handler_module._process_bridge()
-    assert handler_module._process_bridge() is first
+    first = lent()
+    assert lent() is first
     replace_file(path, text_of("two"))
-    second = handler_module._process_bridge()
+    second = lent()
     assert topic_of(second.rules) == "two"
     assert second.sinks is first.sinks
     assert second.counters is first.counters
@@ -715,9 +732,9 @@ def test_a_handler_goes_by_changed_rules_and_keeps_what_they_leave_as_it_is(
 @pytest.mark.usefixtures("_fresh_process")
 def test_another_source_is_another_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MQBRIDGE_RULES", text_of("one"))
-    first = handler_module._process_bridge()
+    first = lent()
     monkeypatch.setenv("MQBRIDGE_RULES", text_of("two"))
-    second = handler_module._process_bridge()
+    second = lent()
     assert (topic_of(first.rules), topic_of(second.rules)) == ("one", "two")
     assert second.sinks is not first.sinks
 

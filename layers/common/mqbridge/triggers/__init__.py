@@ -8,7 +8,7 @@ from .batch import Batch, Trigger, Undelivered, UnreadableEvent
 from .reading import fault_answer, read
 
 if TYPE_CHECKING:
-    from .http_requests import HttpRequest, HttpResponse
+    from .http_requests import HttpRequest, HttpResponse, refused, unavailable
     from .visibility import hiding_by
 
 __all__ = [
@@ -21,8 +21,14 @@ __all__ = [
     "fault_answer",
     "hiding_by",
     "read",
+    "refused",
+    "unavailable",
 ]
 
 __getattr__ = later(
-    __name__, {"HttpRequest": "http_requests", "HttpResponse": "http_requests", "hiding_by": "visibility"}
+    __name__,
+    {
+        **dict.fromkeys(("HttpRequest", "HttpResponse", "refused", "unavailable"), "http_requests"),
+        "hiding_by": "visibility",
+    },
 )

@@ -8,6 +8,7 @@ answer.
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mqbridge.messages import Record
@@ -66,6 +67,7 @@ def _request(event: Mapping[str, Any]) -> HttpRequest:
         method=method if isinstance(method, str) else "POST",
         path=path if isinstance(path, str) else "/",
         headers=_headers(event),
+        is_vouched_for=_is_vouched_for(event["requestContext"]),
     )
     body = event.get("body")
     if body is None:
@@ -76,7 +78,17 @@ def _request(event: Mapping[str, Any]) -> HttpRequest:
         content = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") is True else body.encode()
     except (binascii.Error, ValueError) as error:
         raise refused(request, "body: expected Base64, as isBase64Encoded says, or Unicode text") from error
-    return HttpRequest(method=request.method, path=request.path, headers=request.headers, body=content)
+    return replace(request, body=content)
+
+
+def _is_vouched_for(context: Mapping[str, Any]) -> bool:
+    """Tell whether the gateway says who calls: IAM (also of function URLs), Cognito, a JWT or an authorizer of one's own.
+
+    What stands in requestContext is the gateway's: a caller cannot write it.
+    """
+    identity = context.get("identity")
+    # Payload format 1.0 has the caller that IAM knows in `identity`, and no authorizer.
+    return bool(context.get("authorizer")) or (isinstance(identity, dict) and bool(identity.get("userArn")))
 
 
 def _headers(event: Mapping[str, Any]) -> dict[str, str]:

@@ -2,14 +2,17 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mqbridge.messages import Record
 from mqbridge.outcomes import Settled
+
+if TYPE_CHECKING:
+    from mqbridge.triggers.http_requests import HttpRequest
 
 __all__ = [
     "Answering",
@@ -48,16 +51,34 @@ class Invocation:
         event: parsed.
         raw: the bytes that it was parsed from, where it came as such: only Function Compute hands over bytes.
         request_id: the platform's id of the invocation, the same on its own retries; "" if unknown.
+        admit: says who may send requests; None admits everybody.
     """
 
-    def __init__(self, event: Any, *, raw: bytes | None = None, request_id: str = "") -> None:
+    def __init__(
+        self,
+        event: Any,
+        *,
+        raw: bytes | None = None,
+        request_id: str = "",
+        admit: "Callable[[HttpRequest], None] | None" = None,
+    ) -> None:
         self.event = event
         self.raw = raw
         self._request_id = request_id
+        self._admit = admit
 
     def of(self, event: Any) -> "Invocation":
         """Return the same invocation with what stands in its event."""
-        return Invocation(event, request_id=self._request_id)
+        return Invocation(event, request_id=self._request_id, admit=self._admit)
+
+    def admit(self, request: "HttpRequest") -> None:
+        """Return if the sender of `request` may send.
+
+        Raises:
+            UnreadableEvent: it may not, or nobody can tell; its answer is an HttpResponse.
+        """
+        if self._admit is not None:
+            self._admit(request)
 
     def id_of(self, place: int = 0) -> str:
         """Return the id of the record at `place`, where it has none of its own: the same when the platform tries again."""

@@ -28,9 +28,10 @@ class Http:
         """Return one record per event in the request's body.
 
         Raises:
-            UnreadableEvent: there is none; its answer is an HttpResponse.
+            UnreadableEvent: there is none, or its sender may not send; its answer is an HttpResponse.
         """
         request: HttpRequest = invocation.event
+        invocation.admit(request)
         elements = elements_of(request)
         return Batch(
             trigger=_Answering(_kind(elements), request),

@@ -27,12 +27,16 @@ _FC_REQUEST, _FC_STATUS = "x-fc-request-id", "x-fc-status"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """A request as a server has received it; `headers` have any case, `path` has no query."""
+    """A request as a server has received it; `headers` have any case, `path` has no query.
+
+    `is_vouched_for`: the gateway that hands it on has authenticated its sender.
+    """
 
     method: str = "POST"
     path: str = "/"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # one of them is a secret
     body: bytes = field(default=b"", repr=False)
+    is_vouched_for: bool = False
 
     def header(self, name: str) -> str:
         """Return a header's value, "" if there is none."""

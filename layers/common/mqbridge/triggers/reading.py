@@ -1,12 +1,15 @@
 """Which trigger an invocation's event is of, decided once; and its records."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mqbridge.triggers.batch import Batch, Invocation, Trigger, UnreadableEvent
+
+if TYPE_CHECKING:
+    from mqbridge.triggers.http_requests import HttpRequest
 
 __all__ = ["TRIGGERS", "fault_answer", "read", "trigger", "trigger_of"]
 
@@ -36,19 +39,21 @@ _EXPECTED = (
 )
 
 
-def read(event: Any, *, request_id: str = "") -> Batch:
+def read(event: Any, *, request_id: str = "", admit: "Callable[[HttpRequest], None] | None" = None) -> Batch:
     """Return the records of an invocation's event, whichever trigger sent it; bytes and text are JSON.
 
     Args:
         event: as the platform hands it over.
         request_id: the platform's id of the invocation, for records that have none of their own.
+        admit: asked before a request's body is read; raises UnreadableEvent, with the answer, for one whose sender may not send.
 
     Raises:
-        UnreadableEvent: it is none that a trigger sends.
+        UnreadableEvent: it is none that a trigger sends, or its sender may not.
     """
     raw = bytes(event) if isinstance(event, bytes | bytearray) else None
     value = _parsed(event)
-    return trigger_of(value, is_raw=raw is not None).read(Invocation(value, raw=raw, request_id=request_id))
+    invocation = Invocation(value, raw=raw, request_id=request_id, admit=admit)
+    return trigger_of(value, is_raw=raw is not None).read(invocation)
 
 
 def fault_answer(event: Any) -> Any:

@@ -1,0 +1,211 @@
+"""A server of its own for one handler: `python -m mqbridge.http_server MODULE:HANDLER`. Nothing but the standard library.
+
+It is Function Compute's custom runtime and custom container (`--fc`), and serves a plain container where no framework is wanted. Sending
+is waiting, so threads do; each request under way has a bridge of its own (mqbridge.handler).
+
+Function Compute posts events to /invoke, and to /initialize and /pre-stop when an instance begins and ends; all else is what an HTTP
+trigger passes on. It writes its headers `x-fc-...` itself, and takes no request that has some. Without `--fc` anybody may have written
+them, so they are left out: with them, no token would be asked for.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import socket
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from mqbridge.http_access import NoAccess, check_access
+from mqbridge.http_entry import FC_HEADERS, Context, Handler
+from mqbridge.triggers import HttpRequest, HttpResponse
+
+__all__ = ["HandlerServer", "main"]
+
+FC_PORT, PORT = 9000, 8080
+# Function Compute's limit for a synchronous invocation.
+MAX_BODY_BYTES = 32 * 1024 * 1024
+# Function Compute keeps its connections, and asks for a quarter of an hour at least.
+IDLE_S = 900.0
+# Requests beyond this wait for their turn: each that is under way has connections of its own to the brokers.
+MAX_AT_ONCE = 16
+TIMEOUT_S = 30.0
+DRAIN_S = 15.0
+_FC_REQUEST_ID, _FC_CONTROL_PATH = "x-fc-request-id", "x-fc-control-path"
+_FC_LIFE = frozenset({"/initialize", "/pre-stop", "/pre-freeze"})
+
+
+class HandlerServer(ThreadingHTTPServer):
+    """Serves one handler; `serve_forever` it.
+
+    Args:
+        handler: takes an HttpRequest and a context, and returns an HttpResponse; for several threads at a time.
+        address: host and port.
+        is_fc: whether Function Compute calls, and nobody else can.
+        timeout_s: how long a request may take.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(
+        self, handler: Handler, address: tuple[str, int], *, is_fc: bool = False, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        super().__init__(address, _Connection)
+        self.is_fc = is_fc
+        self._handler = handler
+        self._timeout_s = timeout_s
+        self._turns = threading.BoundedSemaphore(MAX_AT_ONCE)
+        self._under_way = 0
+        self._changed = threading.Condition()
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        """Have the handler answer, when it is the request's turn."""
+        context = Context(request.header(_FC_REQUEST_ID), self._timeout_s)
+        self._count(1)
+        try:
+            with self._turns:
+                response: HttpResponse = self._handler(request, context)
+            return response
+        finally:
+            self._count(-1)
+
+    def drain(self) -> None:
+        """Accept no more, and wait a while for what is under way."""
+        self.shutdown()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._under_way, DRAIN_S)
+        self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a caller that went away."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+    def _count(self, change: int) -> None:
+        with self._changed:
+            self._under_way += change
+            self._changed.notify_all()
+
+
+class _Connection(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # connections stay
+    server_version, sys_version = "mqbridge", ""
+    timeout = IDLE_S
+    server: HandlerServer
+
+    def setup(self) -> None:
+        super().setup()
+        # An answer goes out in two writes: with Nagle's algorithm the second would wait for the peer's delayed acknowledgement.
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def do_POST(self) -> None:
+        try:
+            response = self._answer(self._body())
+        except _Refused as refused:
+            self.close_connection = True  # what of the body is still to come would be read as the next request
+            headers = {"connection": "close", "content-type": "text/plain"}
+            response = HttpResponse(status=refused.status, headers=headers, body=str(refused))
+            response = response.for_fc() if self.server.is_fc else response
+        self._send(response)
+
+    do_GET = do_POST  # noqa: N815 - the library's way to name a method; Function Compute's /pre-stop is one
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing of requests; the handler says what is to be said."""
+
+    def _answer(self, body: bytes) -> HttpResponse:
+        headers = {
+            name: ",".join(self.headers.get_all(name, []))
+            for name in self.headers
+            if self.server.is_fc or not name.lower().startswith(FC_HEADERS)
+        }
+        request = HttpRequest(method=self.command, path=self.path.partition("?")[0], headers=headers, body=body)
+        if not self.server.is_fc:
+            return self.server.answer(request)
+        if (request.header(_FC_CONTROL_PATH) or request.path) in _FC_LIFE:
+            return HttpResponse(status=200, headers={}, body="").for_fc()
+        # By these lines Function Compute's log service finds what belongs to a request.
+        request_id = request.header(_FC_REQUEST_ID)
+        print(f"FC Invoke Start RequestId: {request_id}", flush=True)
+        response = self.server.answer(request)
+        print(f"FC Invoke End RequestId: {request_id}", flush=True)
+        return response
+
+    def _body(self) -> bytes:
+        said = self.headers.get("content-length", "0")
+        if "transfer-encoding" in self.headers:
+            raise _Refused(411, "expected a content-length")
+        if not (said.isascii() and said.isdigit()):
+            raise _Refused(400, "content-length: expected a number of bytes")
+        if int(said) > MAX_BODY_BYTES:
+            raise _Refused(413, f"the body: expected at most {MAX_BODY_BYTES} bytes")
+        body = self.rfile.read(int(said))
+        if len(body) < int(said):
+            raise _Refused(400, "the body: expected as many bytes as content-length says")
+        return body
+
+    def _send(self, response: HttpResponse) -> None:
+        content = response.body.encode()
+        self.send_response(response.status)
+        for name, value in response.headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+class _Refused(Exception):
+    """A request that is not read; the message says why."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C; return 0, or 2 if it could not start."""
+    options = _parser().parse_args(arguments)
+    module, _, name = options.handler.partition(":")
+    try:
+        # The events of Function Compute need no token: who may invoke is RAM's to say. Its HTTP triggers do, and say so when they come.
+        if not options.fc:
+            check_access()
+        handler: Handler = getattr(importlib.import_module(module), name)
+        port = options.port or int(os.environ.get("FC_SERVER_PORT" if options.fc else "PORT", 0))
+        server = HandlerServer(
+            handler,
+            (options.host, port or (FC_PORT if options.fc else PORT)),
+            is_fc=options.fc,
+            timeout_s=options.timeout,
+        )
+    except (NoAccess, ImportError, AttributeError, ValueError, OSError) as error:
+        print(f"mqbridge.http_server: {error}", file=sys.stderr)
+        return 2
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
+    stopped.wait()
+    server.drain()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mqbridge.http_server", description="Serve a handler over HTTP.")
+    parser.add_argument("handler", metavar="MODULE:HANDLER", help="functions.outbound.app:handler, for example")
+    parser.add_argument(
+        "--fc", action="store_true", help="as Function Compute's custom runtime: port 9000, its headers"
+    )
+    parser.add_argument("--host", default="0.0.0.0", help="default: all")  # noqa: S104 - a container's only way
+    parser.add_argument("--port", type=int, help="default: FC_SERVER_PORT or 9000 with --fc, else PORT or 8080")
+    parser.add_argument(
+        "--timeout", type=float, default=TIMEOUT_S, metavar="SECONDS", help=f"for a request; default {TIMEOUT_S:g}"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

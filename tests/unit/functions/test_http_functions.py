@@ -1,0 +1,88 @@
+"""functions/main.py under Flask: one target for each flow, and nothing that a caller can make up."""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import flask
+import pytest
+
+from mqbridge.testing import capture
+from tests.unit.mqbridge.support import EVENTS, document, inbound_rule, outbound_rule, streaming
+
+RULES = document(
+    OutboundRules=[outbound_rule()],
+    InboundRules=[inbound_rule()],
+    StatusRules=[
+        {"RuleId": "presence", "Source": {"GroupId": "GID_sensor"}, "Destination": {"Topic": "client_status"}}
+    ],
+    EventStreamings=[streaming()],
+)
+REQUESTS = {
+    "inbound": {"topic": "commands", "body": "on", "userProperties": {"mqttSecondTopic": "/d1"}},
+    "outbound": {"props": {"firstTopic": "devices", "secondTopic": "/d1/up"}, "body": "21.5"},
+    "status": json.loads((EVENTS / "status-apsaramq.json").read_text()),
+    "outflow": {"props": {"firstTopic": "devices"}, "body": '{"temperature": 81}'},
+}
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.setenv("MQBRIDGE_HTTP_AUTH", "platform")
+    yield importlib.import_module("functions.main")
+    sys.modules.pop("functions.main")
+
+
+def call(function: Callable[[flask.Request], Any], **request: Any) -> flask.Response:
+    app = flask.Flask("test")
+    with app.test_request_context(method=request.pop("method", "POST"), **request):
+        return app.make_response(function(flask.request))
+
+
+@pytest.mark.parametrize("target", REQUESTS)
+def test_every_flow_is_a_target(target: str, main: ModuleType) -> None:
+    with capture(RULES) as sent:
+        answer = call(getattr(main, target), json=REQUESTS[target])
+    assert answer.status_code == 200
+    assert answer.get_json()["failed"] == []
+    assert sent
+
+
+def test_what_may_still_succeed_is_503_and_what_never_can_is_400(main: ModuleType) -> None:
+    with capture(RULES) as sent:
+        sent.fail()
+        busy = call(main.outbound, json=REQUESTS["outbound"])
+        sent.recover()
+        sent.fail(permanently=True)
+        refused = call(main.outbound, json=REQUESTS["outbound"])
+        unreadable = call(main.outbound, data=b"\x00 not JSON")
+        gotten = call(main.outbound, method="GET")
+    assert (busy.status_code, refused.status_code, unreadable.status_code, gotten.status_code) == (503, 400, 400, 405)
+    assert int(busy.headers["Retry-After"]) >= 1
+
+
+def test_nobody_passes_for_function_compute(main: ModuleType) -> None:
+    """With its headers a request would be an invocation, which needs no token, and its answer would not be HTTP's."""
+    headers = {"x-fc-request-id": "1", "X-Fc-Control-Path": "/invoke"}
+    with capture(RULES):
+        answer = call(main.outbound, path="/invoke", headers=headers, data=b"not JSON")
+    assert answer.status_code == 400
+    assert "x-fc-status" not in answer.headers
+
+
+def test_every_request_has_an_id_of_its_own(main: ModuleType) -> None:
+    """Two equal messages without ids are two messages."""
+    with capture(RULES) as sent:
+        for _ in range(2):
+            call(main.outbound, json=REQUESTS["outbound"])
+    assert len({message["id"] for message in sent}) == 2
+
+
+def test_it_does_not_start_before_it_is_said_who_may_call() -> None:
+    from mqbridge.http_access import NoAccess
+
+    with pytest.raises(NoAccess, match="MQBRIDGE_HTTP_AUTH"):
+        importlib.import_module("functions.main")
