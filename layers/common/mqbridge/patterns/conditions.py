@@ -61,46 +61,50 @@ class Exact:
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
+class _Edge:
+    text: str
+    ignores_case: bool = False
+
+    def _folded(self, text: str) -> str:
+        return text.casefold() if self.ignores_case else text
+
+
+class Prefix(_Edge):
     """Text that begins so."""
 
-    text: str
-    ignores_case: bool = False
+    __slots__ = ()
 
     def accepts(self, value: Any) -> bool:
-        return isinstance(value, str) and _folded(value, self).startswith(_folded(self.text, self))
+        return isinstance(value, str) and self._folded(value).startswith(self._folded(self.text))
 
 
-@dataclass(frozen=True, slots=True)
-class Suffix:
+class Suffix(_Edge):
     """Text that ends so."""
 
-    text: str
-    ignores_case: bool = False
+    __slots__ = ()
 
     def accepts(self, value: Any) -> bool:
-        return isinstance(value, str) and _folded(value, self).endswith(_folded(self.text, self))
-
-
-def _folded(text: str, condition: Prefix | Suffix) -> str:
-    return text.casefold() if condition.ignores_case else text
+        return isinstance(value, str) and self._folded(value).endswith(self._folded(self.text))
 
 
 @dataclass(frozen=True, slots=True)
-class Contains:
+class _OfText:
+    text: str
+
+
+class Contains(_OfText):
     """Text with this in it."""
 
-    text: str
+    __slots__ = ()
 
     def accepts(self, value: Any) -> bool:
         return isinstance(value, str) and self.text in value
 
 
-@dataclass(frozen=True, slots=True)
-class IgnoreCase:
+class IgnoreCase(_OfText):
     """This text in any case."""
 
-    text: str
+    __slots__ = ()
 
     def accepts(self, value: Any) -> bool:
         return isinstance(value, str) and value.casefold() == self.text.casefold()

@@ -16,7 +16,7 @@ from .data_rules import InboundRule, OutboundRule, StatusRule, StatusSource
 from .document import RulesDocument
 from .faults import Fault, Path, format_path
 from .instances import MqttInstance, RocketMQInstance, Tls
-from .kinds import INVALID
+from .kinds import INVALID, settings_of
 from .run_options import DeadLetterQueue, RunOptions
 
 if TYPE_CHECKING:
@@ -374,7 +374,7 @@ def _mqtt_instance(path: Path, instance: MqttInstance) -> Iterator[Fault]:
         ("PresenceFrom", instance.presence_from),
     )
     for key, choice in choices:
-        if choice is not None and sum(getattr(choice, name) is not None for name in choice.__slots__) != 1:
+        if choice is not None and sum(getattr(choice, name) is not None for name in settings_of(type(choice))) != 1:
             yield Fault(code="MB212", path=(*path, key), expected="exactly one of its keys", got="none or both")
     if instance.tls is not None and instance.endpoint.startswith("mqtt:"):
         yield Fault(

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mqbridge import json_text, patterns
-from mqbridge.cleanse import Operator, Outside
 from mqbridge.extract import Constant, Form, InvalidForm, compile_form
 
 from .faults import Path
@@ -13,7 +13,9 @@ from .names import ROCKETMQ_TOPIC
 from .run_options import RetryStrategy, RunOptions
 from .streamings import EventStreaming, SinkField
 from .tasks import Sink, Task
-from .transforms import compile_transforms
+
+if TYPE_CHECKING:
+    from mqbridge.cleanse import Operator, Outside
 
 __all__ = ["compile_task", "resolve_task"]
 
@@ -31,7 +33,7 @@ _FORMS = {
 Report = Callable[[str, Path, str, str], None]  # code, path within the task, expected, got
 
 
-def compile_task(streaming: EventStreaming, outside: Outside, report: Report) -> Task | None:
+def compile_task(streaming: EventStreaming, outside: "Outside", report: Report) -> Task | None:
     """Return the task, ready to run, or None after reporting everything that is wrong with it."""
     compiler = _Compiler(report)
     pattern = compiler.pattern(streaming)
@@ -81,7 +83,11 @@ class _Compiler:
             self._fault("MB215", ("FilterPattern", *error.path), error.expected, error.got)
             return None
 
-    def operators(self, streaming: EventStreaming, outside: Outside) -> tuple[Operator, ...]:
+    def operators(self, streaming: EventStreaming, outside: "Outside") -> "tuple[Operator, ...]":
+        if not streaming.transforms:
+            return ()
+        from .transforms import compile_transforms  # here, because most tasks have none
+
         def report(path: Path, expected: str, got: str) -> None:
             self._fault("MB216", ("Transforms", *path), expected, got)
 

@@ -1,11 +1,11 @@
 """The three kinds of data rule: outbound, inbound, client status notification."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from .kinds import Choice, Section, Text, setting
 from .names import FREE_TEXT, GROUP, INSTANCE_ID, MQTT_PARENT, ROCKETMQ_TOPIC
 from .run_options import RunOptions
+from .sections import Declaration
 
 __all__ = ["InboundRule", "InboundSource", "MqttParent", "OutboundRule", "RocketMQTopic", "StatusRule", "StatusSource"]
 
@@ -20,8 +20,7 @@ _STATUS_DOC = "Disabled keeps the rule in the file; its messages are dropped and
 _RULE_STATUS = Choice("Enabled", "Disabled")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MqttParent:
+class MqttParent(Declaration):
     """An MQTT parent topic: the first level; everything below it belongs to it."""
 
     instance_id: str | None = setting(
@@ -30,8 +29,7 @@ class MqttParent:
     topic: str = setting("Topic", MQTT_PARENT, doc="The parent topic.", example="devices")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RocketMQTopic:
+class RocketMQTopic(Declaration):
     """A RocketMQ topic, which must exist."""
 
     instance_id: str | None = setting(
@@ -40,8 +38,7 @@ class RocketMQTopic:
     topic: str = setting("Topic", ROCKETMQ_TOPIC, doc="The topic.", example="telemetry")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboundSource:
+class InboundSource(Declaration):
     """A RocketMQ topic, and how it is consumed."""
 
     instance_id: str | None = setting(
@@ -62,8 +59,7 @@ class InboundSource:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusSource:
+class StatusSource(Declaration):
     """Which MQTT clients: those of a group or, where client ids name none, those with a prefix or pattern. One of the three."""
 
     instance_id: str | None = setting(
@@ -116,8 +112,7 @@ def _run_options() -> Any:
     return setting("RunOptions", Section(RunOptions), default=RunOptions(), doc="How the rule runs.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboundRule:
+class OutboundRule(Declaration):
     """Data outbound rule: what devices publish under a parent topic lands in a RocketMQ topic."""
 
     rule_id: str = _rule_id()
@@ -128,8 +123,7 @@ class OutboundRule:
     run_options: RunOptions = _run_options()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboundRule:
+class InboundRule(Declaration):
     """Data inbound rule: a RocketMQ topic's messages are pushed to MQTT clients under a parent topic."""
 
     rule_id: str = _rule_id()
@@ -145,8 +139,7 @@ class InboundRule:
         return self.source.group_id or f"GID_mqbridge_{self.rule_id}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusRule:
+class StatusRule(Declaration):
     """Client status notification rule: clients of a group coming and going become RocketMQ messages."""
 
     rule_id: str = _rule_id()

@@ -1,12 +1,12 @@
 """A whole rules document."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .data_rules import InboundRule, OutboundRule, StatusRule
 from .instances import Instances, Limits
 from .kinds import ListOf, Section, setting
 from .run_options import Defaults
+from .sections import Declaration
 
 if TYPE_CHECKING:
     from .streamings import EventStreaming
@@ -22,8 +22,7 @@ def _streaming() -> "type[EventStreaming]":
     return EventStreaming
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RulesDocument:
+class RulesDocument(Declaration):
     """A whole rules document."""
 
     instances: Instances = setting("Instances", Section(Instances), doc="The brokers.")

@@ -1,14 +1,12 @@
 """The four forms in which a task says what it takes out of an event (EventBridge's Form, Value, Template)."""
 
-from dataclasses import dataclass
-
 from .kinds import Choice, Section, Text, setting
+from .sections import Declaration
 
 __all__ = ["FIELD", "SinkField"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkField:
+class SinkField(Declaration):
     """One of the four forms: the whole event, a path in it, fixed text, or a template."""
 
     form: str = setting(

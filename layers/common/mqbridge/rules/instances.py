@@ -1,10 +1,10 @@
 """The brokers that rules name, and the managed service's limits."""
 
 import re
-from dataclasses import dataclass
 
 from .kinds import Choice, ListOf, Secret, Section, Text, Whole, setting
 from .names import GROUP, INSTANCE_ID, MQTT_PARENT, REGION, ROCKETMQ_TOPIC
+from .sections import Declaration
 
 __all__ = [
     "ClientIdFrom",
@@ -27,8 +27,7 @@ _ADDRESS = Text(
 _PATH = Text("a file's path", r".+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
+class Tls(Declaration):
     """TLS of a connection. Certificates are verified always; without CaFile, against the system's."""
 
     ca_file: str | None = setting(
@@ -38,8 +37,7 @@ class Tls:
     key_file: str | None = setting("KeyFile", _PATH, default=None, doc="PEM key of CertFile.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientIdFrom:
+class ClientIdFrom(Declaration):
     """Where the runner finds the publisher's client id, which a subscriber is not told. One of the two."""
 
     topic_level: int | None = setting(
@@ -53,8 +51,7 @@ class ClientIdFrom:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageIdFrom:
+class MessageIdFrom(Declaration):
     """Where a message's own id stands, which plain MQTT does not have. One of the two."""
 
     user_property: str | None = setting(
@@ -68,8 +65,7 @@ class MessageIdFrom:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresenceFrom:
+class PresenceFrom(Declaration):
     """Where the runner finds clients coming and going, on topics of the broker. One of the two."""
 
     broker: str | None = setting(
@@ -87,8 +83,7 @@ class PresenceFrom:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MqttInstance:
+class MqttInstance(Declaration):
     """An MQTT broker."""
 
     instance_id: str = setting("InstanceId", INSTANCE_ID, doc="The name that rules use.", example="mqtt-local")
@@ -183,8 +178,7 @@ class MqttInstance:
         return 5 if self.protocol_version == "5" else 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RocketMQInstance:
+class RocketMQInstance(Declaration):
     """A RocketMQ cluster."""
 
     instance_id: str = setting("InstanceId", INSTANCE_ID, doc="The name that rules use.", example="rmq-local")
@@ -249,8 +243,7 @@ class RocketMQInstance:
         return len({match[2] if match else "" for match in found}) == 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instances:
+class Instances(Declaration):
     """The brokers that rules name."""
 
     mqtt: tuple[MqttInstance, ...] = setting(
@@ -261,8 +254,7 @@ class Instances:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Declaration):
     """The managed service's limits, each of which can be lifted."""
 
     rules_per_instance: int = setting(

@@ -1,13 +1,13 @@
 """The operators of a task's Transforms, declared. What they do is in `mqbridge.cleanse`; `transforms` compiles them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from .faults import Fault, Path
 from .forms import FIELD, SinkField
 from .kinds import INVALID, Choice, Flag, ListOf, MappingOf, OneOf, Raw, Refused, Section, Text, Whole, setting
 from .names import REGION, ROCKETMQ_TOPIC
+from .sections import Declaration
 
 __all__ = [
     "DynamoDBRows",
@@ -37,8 +37,7 @@ _PATTERN = Raw(
 _ROW = Raw("a row, which is a mapping", lambda value: isinstance(value, Mapping), schema={"type": "object"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
+class Split(Declaration):
     """One event becomes several, each a copy with its part at Path: an array's elements as they are, text by Separator or Regex."""
 
     path: str = setting("Path", _PLACE, default=_BODY, doc="What to split.")
@@ -52,8 +51,7 @@ class Split:
     drops_empty: bool = setting("DropEmpty", Flag(), default=True, doc="Leave out parts of text that are empty.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Map:
+class Map(Declaration):
     """Keep, then drop, then rename, then set."""
 
     keep: tuple[str, ...] = setting(
@@ -76,8 +74,7 @@ class Map:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mask:
+class Mask(Declaration):
     """What an expression finds in text is replaced."""
 
     path: str = setting("Path", _PLACES, default=_BODY, doc="The text, or the array of texts; [*] is every element.")
@@ -99,8 +96,7 @@ class Mask:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
+class Filter(Declaration):
     """Events that match go on, the others are dropped. Takes Regex or Pattern."""
 
     path: str | None = setting(
@@ -112,8 +108,7 @@ class Filter:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRows:
+class FileRows(Declaration):
     """Rows in a file: CSV with a header, or JSON."""
 
     path: str = setting(
@@ -130,8 +125,7 @@ class FileRows:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DynamoDBRows:
+class DynamoDBRows(Declaration):
     """Rows in a DynamoDB table with a partition key alone."""
 
     table: str = setting("Table", Text("the name of a DynamoDB table", r"[a-zA-Z0-9_.-]{3,255}"), doc="The table.")
@@ -142,8 +136,7 @@ class DynamoDBRows:
     region: str | None = setting("Region", REGION, default=None, doc="The region; by default the environment's.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnrichSource:
+class EnrichSource(Declaration):
     """Where the rows are, one of three."""
 
     inline: Mapping[str, Mapping[str, Any]] | None = setting(
@@ -155,8 +148,7 @@ class EnrichSource:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enrich:
+class Enrich(Declaration):
     """What a table says of an event's key is put into the event; it replaces members of the same names."""
 
     key: str = setting("Key", _PATH, doc="The key.", example="$.data.body.siteId")
@@ -176,8 +168,7 @@ class Enrich:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteRule:
+class RouteRule(Declaration):
     """An expression, and where what it is found in goes."""
 
     regex: str = setting("regex", _REGEX, doc="What is to be found in the text.", example="^BrandA")
@@ -186,8 +177,7 @@ class RouteRule:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(Declaration):
     """The event goes to the topics of all rules whose expression is found, instead of the sink's topic."""
 
     path: str = setting("Path", _PATH, default=_BODY, doc="The text; what is none is searched as its JSON.")
@@ -226,8 +216,7 @@ _FUNCTION = _FunctionArn(
 _AI = Refused("a Function that calls the model: AI transforms are the managed service's own")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Function:
+class Function(Declaration):
     """A function of the deployment decides: nothing drops the event, an object replaces it, a list splits it."""
 
     arn: str = setting(
@@ -238,8 +227,7 @@ class Function:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transform:
+class Transform(Declaration):
     """One operator."""
 
     split: Split | None = setting("Split", Section(Split), default=None, doc="One event becomes several.")

@@ -1,15 +1,13 @@
 """How a rule or task runs: errors, retries, dead letters, batches."""
 
-from dataclasses import dataclass
-
 from .kinds import Choice, Ignored, Section, Whole, setting
 from .queue_address import QUEUE_ADDRESS
+from .sections import Declaration
 
 __all__ = ["BatchWindow", "DeadLetterQueue", "Defaults", "RetryStrategy", "RunOptions"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryStrategy:
+class RetryStrategy(Declaration):
     """When a failed record is tried again."""
 
     push_retry_strategy: str = setting(
@@ -33,8 +31,7 @@ class RetryStrategy:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetterQueue:
+class DeadLetterQueue(Declaration):
     """Where a record goes that cannot be delivered."""
 
     arn: str = setting(
@@ -85,8 +82,7 @@ class DeadLetterQueue:
         return self.arn.split(":", 5)[at] if self.arn.startswith("arn:") else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchWindow:
+class BatchWindow(Declaration):
     """How many messages make a batch; whichever limit is reached first closes it."""
 
     count: int = setting(
@@ -101,8 +97,7 @@ class BatchWindow:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(Declaration):
     """How a rule or task runs. What is left out comes from Defaults.RunOptions."""
 
     errors_tolerance: str | None = setting(
@@ -138,8 +133,7 @@ class RunOptions:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
+class Defaults(Declaration):
     """What holds for every rule that says nothing else."""
 
     run_options: RunOptions = setting("RunOptions", Section(RunOptions), default=RunOptions(), doc="Run options.")

@@ -1,7 +1,6 @@
 """Message outflow tasks, in the shape of EventBridge's CreateEventStreaming."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from .forms import FIELD, SinkField
@@ -9,14 +8,14 @@ from .kinds import Choice, Ignored, ListOf, OneOf, Raw, Refused, Section, Text, 
 from .names import FREE_TEXT, INSTANCE_ID, MQTT_PARENT
 from .operators import Transform
 from .run_options import RunOptions
+from .sections import Declaration
 
 __all__ = ["EventStreaming", "SinkField", "SinkParameters", "SourceMqttParameters", "StreamingSink", "StreamingSource"]
 
 _NETWORK = Ignored("networks are the deployment's")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceMqttParameters:
+class SourceMqttParameters(Declaration):
     """A task's source: an MQTT topic and all below it."""
 
     instance_id: str | None = setting(
@@ -36,8 +35,7 @@ class SourceMqttParameters:
     security_group_id: None = setting("SecurityGroupId", _NETWORK, default=None, doc="Ignored.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamingSource:
+class StreamingSource(Declaration):
     """A task's source, as CreateEventStreaming names it."""
 
     mqtt: SourceMqttParameters = setting("SourceMQTTParameters", Section(SourceMqttParameters), doc="The MQTT source.")
@@ -46,8 +44,7 @@ class StreamingSource:
 _CONNECTION = Ignored("Instances says how to connect")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkParameters:
+class SinkParameters(Declaration):
     """What a task sends to RocketMQ."""
 
     instance_id: SinkField | None = setting(
@@ -74,15 +71,13 @@ class SinkParameters:
     security_group_id: None = setting("SecurityGroupId", _NETWORK, default=None, doc="Ignored.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamingSink:
+class StreamingSink(Declaration):
     """A task's sink, as CreateEventStreaming names it."""
 
     rocketmq: SinkParameters = setting("SinkRocketMQParameters", Section(SinkParameters), doc="The RocketMQ sink.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventStreaming:
+class EventStreaming(Declaration):
     """Message outflow task: MQTT -> filter -> transform -> RocketMQ. The body of CreateEventStreaming is accepted as it stands."""
 
     name: str = setting(

@@ -1,0 +1,45 @@
+"""Sections of a rules document behave as frozen dataclasses do."""
+
+import dataclasses
+
+import pytest
+
+from mqbridge.rules import DeadLetterQueue, RetryStrategy, RunOptions, Tls
+from mqbridge.rules.declarations import settings_of
+
+
+def test_fields_have_what_is_given_or_their_defaults() -> None:
+    strategy = RetryStrategy(maximum_retry_attempts=5)
+    assert (strategy.push_retry_strategy, strategy.maximum_retry_attempts) == ("BACKOFF_RETRY", 5)
+    assert [field.name for field in dataclasses.fields(strategy)] == list(settings_of(RetryStrategy))
+
+
+def test_equal_fields_of_one_class_make_equal_sections() -> None:
+    assert RetryStrategy() == RetryStrategy()
+    assert hash(RetryStrategy()) == hash(RetryStrategy())
+    assert RetryStrategy() != RetryStrategy(maximum_retry_attempts=5)
+    assert Tls(ca_file="ca.pem") != RunOptions()
+
+
+def test_a_copy_has_what_is_replaced() -> None:
+    assert dataclasses.replace(Tls(ca_file="a"), key_file="b") == Tls(ca_file="a", key_file="b")
+
+
+def test_a_section_is_frozen() -> None:
+    tls = Tls()
+    with pytest.raises(dataclasses.FrozenInstanceError, match="ca_file"):
+        tls.ca_file = "other"  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError, match="ca_file"):
+        del tls.ca_file
+    assert tls == Tls()
+
+
+def test_a_section_shows_its_fields() -> None:
+    assert "ca_file='ca.pem'" in repr(Tls(ca_file="ca.pem"))
+    assert repr(Tls()).startswith("Tls(")
+
+
+@pytest.mark.parametrize(("values", "said"), [({}, "arn is missing"), ({"arn": "a", "other": 1}, "has no other")])
+def test_a_missing_or_unknown_field_is_an_error(values: dict[str, object], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        DeadLetterQueue(**values)  # type: ignore[arg-type]
