@@ -6,7 +6,6 @@ from typing import Any, Protocol
 from mqbridge import json_text
 
 from .paths import InvalidPath, Path, compile_path
-from .templates import InvalidTemplate, Unextractable, compile_template
 
 __all__ = ["Form", "InvalidForm", "Unextractable", "compile_form", "text_of"]
 
@@ -19,6 +18,10 @@ class InvalidForm(ValueError):
         self.setting = setting
         self.expected = expected
         self.got = got
+
+
+class Unextractable(ValueError):
+    """What the event holds does not go into the template: the record can never succeed."""
 
 
 class Form(Protocol):
@@ -79,11 +82,10 @@ def compile_form(form: str, value: str | None, template: str | None) -> Form:
             return Partial(compile_path(_required("Value", "a JSONPath, such as $.data.body", value)))
         except InvalidPath as error:
             raise InvalidForm("Value", error.expected, error.got) from None
+    from .templates import compile_template  # here, because few tasks have one
+
     variables = 'the variables as JSON, such as {"t": "$.data.body.t"}'
-    try:
-        return compile_template(_required("Value", variables, value), _required("Template", "text", template))
-    except InvalidTemplate as error:
-        raise InvalidForm(error.setting, error.expected, error.got) from None
+    return compile_template(_required("Value", variables, value), _required("Template", "text", template))
 
 
 def text_of(value: Any) -> str:

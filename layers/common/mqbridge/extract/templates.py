@@ -15,9 +15,10 @@ from typing import Any
 
 from mqbridge import json_text
 
+from .forms import InvalidForm, Unextractable
 from .paths import MISSING, InvalidPath, Path, compile_path
 
-__all__ = ["InvalidTemplate", "Unextractable", "compile_template"]
+__all__ = ["compile_template"]
 
 EMBED = "EB_SYS_EMBED_OBJECT"
 _VARIABLE = re.compile(r"\$\{(?:(\w+)\(([^(){}]+)\)|([^(){}]+))\}")
@@ -26,20 +27,6 @@ _ESCAPES: dict[str, Callable[[str], str]] = {
     "jsonEscape": lambda text: json_text.encode(text)[1:-1],
     "htmlEscape": html.escape,
 }
-
-
-class InvalidTemplate(ValueError):
-    """A template that cannot be; `setting` is "Value" or "Template"."""
-
-    def __init__(self, setting: str, expected: str, got: str) -> None:
-        super().__init__(f"{setting}: expected {expected}, got {got}")
-        self.setting = setting
-        self.expected = expected
-        self.got = got
-
-
-class Unextractable(ValueError):
-    """What the event holds does not go into the template: the record can never succeed."""
 
 
 Variable = Path | str
@@ -120,7 +107,7 @@ def compile_template(value: str, template: str) -> Template | EmbeddingTemplate:
         template: the text.
 
     Raises:
-        InvalidTemplate: names the setting that is wrong.
+        InvalidForm: names the setting that is wrong.
     """
     variables = _variables(value)
     pieces: list[Piece | _Embedded] = []
@@ -128,7 +115,7 @@ def compile_template(value: str, template: str) -> Template | EmbeddingTemplate:
     for found in _EMBED.finditer(template):
         name = found[2].strip()
         if name not in variables:
-            raise InvalidTemplate("Template", f"a variable that Value declares in {EMBED}", f"${{{name}}}")
+            raise InvalidForm("Template", f"a variable that Value declares in {EMBED}", f"${{{name}}}")
         pieces += [*_pieces(template[at : found.start()], variables), _Embedded(variables[name])]
         at = found.end()
     if not pieces:
@@ -140,28 +127,26 @@ def _variables(value: str) -> dict[str, Variable]:
     try:
         declared = json_text.decode(value)
     except json_text.InvalidJson as error:
-        raise InvalidTemplate(
+        raise InvalidForm(
             "Value", 'the variables as JSON, such as {"t": "$.data.body.t"}', f"text that is none ({error})"
         ) from None
     repeated = json_text.repeated_key(value)
     if repeated is not None:
-        raise InvalidTemplate("Value", "every key once", f"{repeated!r} twice")
+        raise InvalidForm("Value", "every key once", f"{repeated!r} twice")
     if not isinstance(declared, dict):
-        raise InvalidTemplate("Value", "a JSON object of variables", f"a {type(declared).__name__}")
+        raise InvalidForm("Value", "a JSON object of variables", f"a {type(declared).__name__}")
     return {name: _variable(name, source) for name, source in declared.items()}
 
 
 def _variable(name: str, source: Any) -> Variable:
     if not isinstance(source, str):
-        raise InvalidTemplate(
-            "Value", f"text for the variable {name}: a path or fixed text", f"a {type(source).__name__}"
-        )
+        raise InvalidForm("Value", f"text for the variable {name}: a path or fixed text", f"a {type(source).__name__}")
     if not source.startswith("$"):
         return source
     try:
         return compile_path(source)
     except InvalidPath as error:
-        raise InvalidTemplate("Value", f"for the variable {name} {error.expected}", error.got) from None
+        raise InvalidForm("Value", f"for the variable {name} {error.expected}", error.got) from None
 
 
 def _pieces(template: str, variables: Mapping[str, Variable]) -> list[Piece]:
@@ -171,7 +156,7 @@ def _pieces(template: str, variables: Mapping[str, Variable]) -> list[Piece]:
         function, argument, plain = found.groups()
         name = (argument or plain).strip()
         if function is not None and function not in _ESCAPES:
-            raise InvalidTemplate("Template", "${name}, ${jsonEscape(name)} or ${htmlEscape(name)}", found[0])
+            raise InvalidForm("Template", "${name}, ${jsonEscape(name)} or ${htmlEscape(name)}", found[0])
         if name not in variables:
             continue  # stays as it is
         pieces += [template[at : found.start()], (variables[name], _ESCAPES[function] if function else None)]
