@@ -9,8 +9,24 @@ extensions, SnapStart, versions and aliases, response streaming, the 1,000 envir
 """
 
 from .environment import Answer
+from .event_source import EventSourceMapping, failed_of
 from .functions import Function
 from .host_build import HostBuild
+from .queues import MadeQueue, make_queues
 from .service import AsyncInvocation, LambdaService, Refused
+from .template import DeclaredQueue, QueueSource
 
-__all__ = ["Answer", "AsyncInvocation", "Function", "HostBuild", "LambdaService", "Refused"]
+__all__ = [
+    "Answer",
+    "AsyncInvocation",
+    "DeclaredQueue",
+    "EventSourceMapping",
+    "Function",
+    "HostBuild",
+    "LambdaService",
+    "MadeQueue",
+    "QueueSource",
+    "Refused",
+    "failed_of",
+    "make_queues",
+]

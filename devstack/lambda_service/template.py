@@ -8,7 +8,12 @@ from typing import Any
 
 import yaml
 
-__all__ = ["Declared", "Layer", "Template", "read_template"]
+from .functions import ACCOUNT, REGION
+
+__all__ = ["Declared", "DeclaredQueue", "Layer", "QueueSource", "Template", "read_template"]
+
+# Of what only a deployment knows. The stack is named as samconfig.toml names it.
+_PSEUDO_PARAMETERS = {"AWS::StackName": "mqbridge", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +22,28 @@ class Layer:
 
     name: str
     folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSource:
+    """An SQS event of a function: from which of the template's queues, and how batches are made of it."""
+
+    queue: str
+    batch_size: int = 10
+    window_s: float = 0.0
+    reports_item_failures: bool = False
+    maximum_concurrency: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredQueue:
+    """An SQS queue as the template declares it; `dead_letters` is the queue where SQS puts what was received too often."""
+
+    name: str
+    queue_name: str
+    visibility_timeout_s: int = 30
+    dead_letters: str | None = None
+    max_receive_count: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +57,16 @@ class Declared:
     environment: Mapping[str, str]
     timeout_s: float
     memory_mb: int
+    sources: tuple[QueueSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """The functions and layers of a template, by name."""
+    """The functions, layers and queues of a template, by name."""
 
     functions: Mapping[str, Declared]
     layers: Mapping[str, Layer]
+    queues: Mapping[str, DeclaredQueue]
 
     def function(self, name: str) -> Declared:
         """Return a function by its name, in any case.
@@ -80,12 +109,15 @@ def read_template(path: Path) -> Template:
     """Return what the template says, with its parameters' defaults."""
     document = load_yaml(path)
     parameters = {name: str(each.get("Default", "")) for name, each in document["Parameters"].items()}
+    parameters |= _PSEUDO_PARAMETERS
     shared = document["Globals"]["Function"]
-    functions, layers = {}, {}
+    functions, layers, queues = {}, {}, {}
     for name, resource in document["Resources"].items():
         own = resource.get("Properties", {})
         if resource["Type"] == "AWS::Serverless::LayerVersion":
             layers[name] = Layer(name=name, folder=path.parent / own["ContentUri"])
+        if resource["Type"] == "AWS::SQS::Queue":
+            queues[name] = _queue(name, own, parameters)
         if resource["Type"] == "AWS::Serverless::Function":
             merged = {**shared, **own}
             variables = {
@@ -100,8 +132,40 @@ def read_template(path: Path) -> Template:
                 environment={each: _text(value, parameters) for each, value in variables.items()},
                 timeout_s=float(merged["Timeout"]),
                 memory_mb=int(merged["MemorySize"]),
+                sources=tuple(
+                    _source(each["Properties"], parameters)
+                    for each in own.get("Events", {}).values()
+                    if each["Type"] == "SQS"
+                ),
             )
-    return Template(functions=functions, layers=layers)
+    return Template(functions=functions, layers=layers, queues=queues)
+
+
+def _queue(name: str, own: Mapping[str, Any], parameters: Mapping[str, str]) -> DeclaredQueue:
+    redrive = own.get("RedrivePolicy", {})
+    return DeclaredQueue(
+        name=name,
+        queue_name=_text(own["QueueName"], parameters),
+        visibility_timeout_s=int(own.get("VisibilityTimeout", 30)),
+        dead_letters=_resource(redrive["deadLetterTargetArn"]) if redrive else None,
+        max_receive_count=int(redrive.get("maxReceiveCount", 0)),
+    )
+
+
+def _source(event: Mapping[str, Any], parameters: Mapping[str, str]) -> QueueSource:
+    scaling = event.get("ScalingConfig", {})
+    return QueueSource(
+        queue=_resource(event["Queue"]),
+        batch_size=int(event.get("BatchSize", 10)),
+        window_s=float(event.get("MaximumBatchingWindowInSeconds", 0)),
+        reports_item_failures="ReportBatchItemFailures" in event.get("FunctionResponseTypes", ()),
+        maximum_concurrency=int(_text(scaling["MaximumConcurrency"], parameters)) if scaling else 10,
+    )
+
+
+def _resource(reference: Mapping[str, str]) -> str:
+    """Return the resource whose ARN a Fn::GetAtt asks for."""
+    return reference["Fn::GetAtt"].partition(".")[0]
 
 
 def _text(value: Any, parameters: Mapping[str, str]) -> str:

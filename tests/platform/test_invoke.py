@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from devstack.lambda_service import HostBuild, LambdaService
 from devstack.mosquitto import Mosquitto
+from devstack.processes import wait_until
+from tests.integration.aws_server import pretended
 from tests.platform.conftest import ROOT
 from tests.unit.rocketmq_remoting.scripted_broker import ScriptedCluster
 
@@ -164,6 +167,31 @@ def test_serving_ends_when_told_and_leaves_nothing(tmp_path: Path) -> None:
         serving.terminate()
         assert serving.wait(timeout=20) == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_serving_with_queues_invokes_the_functions_for_what_is_sent_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is published below `other`, so what is sent is dropped, and so deleted."""
+    with pretended(monkeypatch) as aws:
+        command = [sys.executable, "-m", "devstack.lambda_service", "serve", "--sqs", aws.url]
+        environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as serving:
+            assert serving.stdout is not None
+            lines = [serving.stdout.readline() for _ in range(6)]
+            (url,) = [line.split()[0] for line in lines if line.endswith("/mqbridge-outbound -> Outbound\n")]
+            sqs = boto3.session.Session().client("sqs", region_name="eu-central-1")
+            names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+            sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"topic": "other/d1", "payload_b64": "AA=="}))
+
+            def left() -> int:
+                said = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+                return sum(map(int, said.values()))
+
+            assert left() == 1
+            assert wait_until(lambda: left() == 0, timeout_s=30)
+            serving.terminate()
+            assert serving.wait(timeout=20) == 130
 
 
 @pytest.mark.parametrize(
