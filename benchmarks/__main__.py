@@ -1,4 +1,4 @@
-"""make bench: measure, print, and write RESULTS.md. `python -m benchmarks client|outbound|tasks|end-to-end|all`."""
+"""make bench: measure, print, and write RESULTS.md. `python -m benchmarks client|outbound|tasks|functions|end-to-end|all`."""
 
 import argparse
 import os
@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import client, comparison, outbound, patterns, tasks
+from benchmarks import client, cold_start, comparison, outbound, patterns, tasks, warm
 from benchmarks.measuring import Result, table
 from devstack.cache import program
+from devstack.lambda_service import HostBuild
+from devstack.lambda_service.__main__ import DIRECTORY
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -27,10 +29,16 @@ def _tasks() -> Iterator[Result]:
     yield from tasks.measure()
 
 
+def _functions() -> Iterator[Result]:
+    yield from cold_start.measure(HostBuild(DIRECTORY))
+    yield from warm.measure()
+
+
 PARTS: dict[str, tuple[str, Callable[[], Iterator[Result]]]] = {
     "client": ("The RocketMQ client beside RocketMQ's own", client.sends),
     "outbound": ("The outbound handler", _outbound),
     "tasks": ("Event patterns and tasks", _tasks),
+    "functions": ("Functions, cold and warm", _functions),
     "end-to-end": ("`mqbridge run` beside Apache Camel", comparison.end_to_end),
 }
 
@@ -48,6 +56,13 @@ Java's client sends the next batch when it has the answer to the one before; `Pr
 _TASKS = """\
 Events are of about 900 bytes; figures are of CPU time, on one core, and what is compared takes turns.
 """
+_FUNCTIONS = """\
+A cold start runs from the start of the process until the first record is planned, rules loaded and all: the built artefact, with its
+bytecode, in awslambdaric as on Lambda, beside a handler that imports the Powertools logger and returns. It is computing, and a small
+function has a part of a CPU, so the bars are for the CPU's time; the clock's is shown beside. The rules are one of the function's own
+kind; those of all kinds are the document that the project ships.
+Warm, SQS batches go through the handlers into sinks that take all; the ratio of a row is to the one above.
+"""
 _END_TO_END = """\
 A burst of 30,000 messages at QoS 1, 200 bytes of JSON on 100 topics, after a warm-up of 20,000, three times for each peer.
 Outbound the clock runs from the first byte published to the last message in the broker's offsets, inbound from the moment that the
@@ -60,7 +75,7 @@ Lost and duplicated messages are counted by the ids in their payloads.
 _PROFILE = """\
 Where `mqbridge run` spends its time outbound, by cProfile, waiting left out; what a function calls outside the project counts as its own:
 """
-EXPLANATIONS = {"client": (_CLIENT,), "tasks": (_TASKS,), "end-to-end": (_END_TO_END,)}
+EXPLANATIONS = {"client": (_CLIENT,), "tasks": (_TASKS,), "functions": (_FUNCTIONS,), "end-to-end": (_END_TO_END,)}
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from mqbridge.outcomes import Send
 from mqbridge.rules import Rules, load
 from rocketmq_remoting import check_message, encode_batch_item
 
-__all__ = ["handler_into_real_broker", "plan_and_encode"]
+__all__ = ["handler_into_real_broker", "plan_and_encode", "sqs_event"]
 
 BATCH = 1_000
 PAYLOAD = json.dumps({"device": "d1", "values": list(range(45))}).encode()  # about 200 bytes
@@ -50,7 +50,8 @@ def _record(number: int) -> Record:
     return Record(id=str(number), attempt=1, message=message)
 
 
-def _sqs_event(start: int) -> dict[str, Any]:
+def sqs_event(start: int, count: int) -> dict[str, Any]:
+    """Return an SQS batch of `count` messages as an AWS IoT rule sends them, from one number on."""
     payload = base64.b64encode(PAYLOAD).decode()
     return {
         "Records": [
@@ -69,7 +70,7 @@ def _sqs_event(start: int) -> dict[str, Any]:
                     }
                 ),
             }
-            for number in range(start, start + BATCH)
+            for number in range(start, start + count)
         ]
     }
 
@@ -102,7 +103,7 @@ def handler_into_real_broker() -> Iterator[Result]:
         cpu_us: list[float] = []
 
         def measure() -> float:
-            events = [_sqs_event(start) for start in range(0, 20 * BATCH, BATCH)]
+            events = [sqs_event(start, BATCH) for start in range(0, 20 * BATCH, BATCH)]
 
             def work() -> None:
                 for event in events:
