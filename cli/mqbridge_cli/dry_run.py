@@ -10,7 +10,7 @@ from mqbridge import triggers
 from mqbridge.flows import Flow, inbound, outbound, outflow, status
 from mqbridge.outcomes import Failed, Reject
 from mqbridge.rendering import render_plan
-from mqbridge.rules import InvalidRules, RulesError, load
+from mqbridge.rules import InvalidRules, Rules, RulesError, load
 from mqbridge_cli.validate import print_faults
 
 __all__ = ["run"]
@@ -39,6 +39,9 @@ def run(flow: str, rules_path: str, event_paths: list[str]) -> int:
     while True:
         try:
             at, (name, text) = at + 1, next(events)
+            if flow == "inbound" and triggers.asks_to_pull(text):
+                _tell_pull(f"{name}: event {at}", rules)
+                continue
             batch = triggers.read(text)
         except StopIteration:
             return exit_code
@@ -54,6 +57,17 @@ def run(flow: str, rules_path: str, event_paths: list[str]) -> int:
             print(line.encode("utf-8", "backslashreplace").decode())  # a lone surrogate is written as JSON's own escape
             if isinstance(planned.outcome, Reject | Failed):
                 exit_code = max(exit_code, 1)
+
+
+def _tell_pull(event: str, rules: Rules) -> None:
+    """Say which topics the function would read: what lies in them is not looked at here."""
+    enabled = [rule for rule in rules.inbound if rule.status == "Enabled"]
+    print(
+        f"{event} asks for a pull; {'the function reads' if enabled else 'no inbound rule is enabled'}", file=sys.stderr
+    )
+    for rule in enabled:
+        source = f"topic {rule.source.topic} of {rule.source.instance_id} as group {rule.consumer_group}"
+        print(f"  {source}, by rule {rule.rule_id}", file=sys.stderr)
 
 
 def _events(paths: list[str]) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from devstack.lambda_service.template import load_yaml
 from mqbridge.delivery.retry import next_delay_s
 from mqbridge.rules import RetryStrategy, load
 from mqbridge.sources.places import AppConfigProfile, LocalFile, Parameter, S3Object, place_of
+from mqbridge.triggers import asks_to_pull
 from tests.platform.conftest import ROOT, run_sam
 
 TEMPLATE = ROOT / "template.yaml"
@@ -184,6 +185,29 @@ def test_what_a_rule_cannot_write_is_kept(rule: str) -> None:
     assert RULES[rule]["AwsIotSqlVersion"] == "2016-03-23"
     writable = {reference(each) for each in statements("IotRole")[0]["Resource"]}
     assert {reference(each["Sqs"]["QueueUrl"]) for each in RULES[rule]["Actions"]} | {"IotErrors"} <= writable
+
+
+# Pull mode.
+
+
+def test_a_schedule_asks_the_inbound_function_for_a_pull_and_nobody_else_may() -> None:
+    rule, permission = RESOURCES["PullRule"], RESOURCES["PullPermission"]
+    (target,) = rule["Properties"]["Targets"]
+    assert asks_to_pull(json.loads(target["Input"]))
+    assert reference(target["Arn"]) == reference(permission["Properties"]["FunctionName"]) == "Inbound"
+    assert rule["Properties"]["ScheduleExpression"] == {"Ref": "PullSchedule"}
+    assert permission["Properties"]["SourceArn"] == {"Fn::GetAtt": "PullRule.Arn"}
+    assert permission["Properties"]["Principal"] == "events.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "is_there"), [("rate(1 minute)", True), ("cron(0/5 * * * ? *)", True), ("", False)]
+)
+def test_without_a_schedule_there_is_none(schedule: str, is_there: bool) -> None:
+    assert re.search(DOCUMENT["Parameters"]["PullSchedule"]["AllowedPattern"], schedule)
+    assert {RESOURCES[name]["Condition"] for name in ("PullRule", "PullPermission")} == {"HasPull"}
+    assert evaluated(DOCUMENT["Conditions"]["HasPull"], {"PullSchedule": schedule}) is is_there
+    assert not re.search(DOCUMENT["Parameters"]["PullSchedule"]["AllowedPattern"], "1 minute")
 
 
 # Permissions.

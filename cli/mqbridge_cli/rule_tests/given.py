@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mqbridge.cloud_events import mqtt_event, rocketmq_event
 from mqbridge.mqtt import Publish
-from mqbridge_cli.runner.events import mqtt_event, rocketmq_event
 from rocketmq_remoting import StoredMessage
 
 from .document import Given, GivenPublish, GivenRocketMQ

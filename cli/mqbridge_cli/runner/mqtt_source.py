@@ -19,10 +19,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from mqbridge.cloud_events import mqtt_event
 from mqbridge.mqtt import KEEP_ALIVE_S, Publish, address_of, new_client
 from mqbridge.rules import MqttInstance
 from mqbridge.telemetry import Counters
-from mqbridge_cli.runner.events import mqtt_event
 from mqbridge_cli.runner.inbox import Inbox
 from mqbridge_cli.runner.lanes import Item
 from mqbridge_cli.runner.state import RuleState, State

@@ -4,22 +4,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime
 
-from mqbridge.namespace import plain_text, wire_name
+from mqbridge.inbound_source import TO_DEAD_LETTERS, InboundSource
 from mqbridge.rocketmq import open_client
 from mqbridge.rules import InboundRule, RocketMQInstance
-from mqbridge.telemetry import logger
-from mqbridge_cli.runner.events import rocketmq_event
 from mqbridge_cli.runner.inbox import Inbox
 from mqbridge_cli.runner.lanes import Item
 from mqbridge_cli.runner.state import RuleState, State
-from rocketmq_remoting import BrokerForbids, Consumer, RocketMQError, RouteNotFound, StartFrom, StoredMessage
+from rocketmq_remoting import BrokerForbids, Consumer, RocketMQError, RouteNotFound, StoredMessage
 
 __all__ = ["RocketMQSource"]
-
-TO_DEAD_LETTERS = -1  # the delay level that sends a message back straight to %DLQ%group
 
 
 class RocketMQSource:
@@ -28,9 +22,7 @@ class RocketMQSource:
     def __init__(
         self, *, instance: RocketMQInstance, rule: InboundRule, inbox: Inbox, credit: int, state: RuleState
     ) -> None:
-        self._instance = instance
-        self._namespace = instance.namespace
-        self._rule = rule
+        self._source = InboundSource(instance, rule)
         self._inbox = inbox
         self._state = state
         self._lock = threading.Lock()  # the worker and the keeper both poll, never at the same time
@@ -38,9 +30,9 @@ class RocketMQSource:
         self._is_reading = True
         self._consumer = Consumer(
             open_client(instance),
-            group=wire_name(self._namespace, rule.consumer_group),
-            topic=wire_name(self._namespace, rule.source.topic),
-            start_from=_start_from(rule.source.start_from),
+            group=self._source.group,
+            topic=self._source.topic,
+            start_from=self._source.start_from,
             max_unsettled=credit,
         )
 
@@ -79,17 +71,14 @@ class RocketMQSource:
         if not message.fault:
             self._inbox.put(self._item(message), time.monotonic())
             return
-        logger().error(
-            "message cannot be read; it goes to the group's dead-letter topic",
-            extra={"rule": self._rule.rule_id, "message_id": message.message_id, "detail": message.fault},
-        )
+        self._source.tell_unreadable(message)
         self._refused.append(message)
 
     def _item(self, message: StoredMessage) -> Item:
-        named = replace(message, topic=plain_text(self._namespace, message.topic)) if self._namespace else message
-        event = rocketmq_event(rule=self._rule.rule_id, instance_id=self._instance.instance_id, message=named)
         # What goes to one MQTT topic keeps its order.
-        return Item(event=event, lane=message.properties.get("mqttSecondTopic", ""), token=message)
+        return Item(
+            event=self._source.event(message), lane=message.properties.get("mqttSecondTopic", ""), token=message
+        )
 
     def _send_back_refused(self) -> None:
         while self._refused:
@@ -108,12 +97,4 @@ class RocketMQSource:
             return
         is_refused = isinstance(problem, RouteNotFound | BrokerForbids) and self._state.snapshot.last_ok is None
         state = State.STARTING_FAILED if is_refused else State.RECONNECTING
-        self._state.change(state, plain_text(self._namespace, str(problem)))
-
-
-def _start_from(text: str) -> StartFrom:
-    if text == "LAST":
-        return StartFrom.last()
-    if text == "FIRST":
-        return StartFrom.first()
-    return StartFrom.at(round(datetime.fromisoformat(text.upper()).timestamp() * 1000))
+        self._state.change(state, self._source.plain(problem))

@@ -46,6 +46,11 @@ class Time:
         planning_s = PLANNING_PART * max(0.0, left_s - ANSWER_MARGIN_S)
         return cls(end=now + left_s, planning=now + planning_s, clock=clock)
 
+    @classmethod
+    def until(cls, end: float, clock: Callable[[], float] = time.monotonic) -> "Time":
+        """Return the time of what has to be done by `end`, infinity if nobody knows."""
+        return cls.of(None if end == float("inf") else end - clock(), clock)
+
     def sending_deadline(self) -> float:
         """Return the time by which what is sent from now on has to be answered."""
         now = self.clock()

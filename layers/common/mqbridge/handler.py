@@ -6,23 +6,26 @@ A `Bridge` holds what lives as long as an execution environment: the rules and t
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mqbridge import triggers
 from mqbridge.carrying import Time, carry
 from mqbridge.delivery import Delivery, OpenSinks, Sinks, settled_records
 from mqbridge.flows import Flow
 from mqbridge.messages import Record
-from mqbridge.outcomes import Planned
+from mqbridge.outcomes import Planned, Settled
 from mqbridge.rules import Rules
 from mqbridge.sources import RefreshedRules
 from mqbridge.telemetry import Counters, logger, report
 
-__all__ = ["Bridge", "handle", "using"]
+if TYPE_CHECKING:
+    from mqbridge.pulling import Puller
+
+__all__ = ["Bridge", "handle", "pull", "using"]
 
 # Where the rules layer puts what config/rules.yaml was built into.
 DEFAULT_RULES = "/opt/rules.json"
@@ -44,6 +47,7 @@ class Bridge:
         self.counters = counters or Counters()
         self._admit = admit
         self._delivery = Delivery(sinks, rules.run_options)
+        self._puller: Puller | None = None
 
     def handle(self, name: str, flow: Flow, event: Any, context: Any) -> Any:
         """Carry one invocation's event through `flow` and return what its trigger wants to hear.
@@ -60,12 +64,37 @@ class Bridge:
                 raise
             logger().error("event refused", extra={"function": name, "detail": str(error)})
             return error.answer
+        return batch.trigger.respond(self._carried(name, flow, batch, time_left), time_left.end)
+
+    def pull(self, name: str, flow: Flow, context: Any) -> dict[str, int]:
+        """Read the sources of the inbound rules, carry what they hold through `flow`, and return how many messages went where.
+
+        Raises:
+            Undelivered: something failed, and waits in RocketMQ for the next pull.
+        """
+        from mqbridge.pulling import Puller  # here, because no other invocation reads RocketMQ
+
+        def carry_events(events: Sequence[Mapping[str, Any]], end: float) -> list[Settled]:
+            time_left = Time.until(end)
+            return [outcome for _, outcome in self._carried(name, flow, triggers.pulled(events), time_left)]
+
+        if self._puller is None:
+            self._puller = Puller(self.rules)
+        pulled = self._puller.pull(carry_events, Time.of(_time_left_s(context)).end)
+        summary = pulled.summary()
+        logger().info("pulled", extra={"function": name, **summary})
+        if pulled.problems:
+            said = "; ".join(f"{rule}: {problem}" for rule, problem in pulled.problems.items())
+            raise triggers.Undelivered(f"{summary['failed']} of {summary['pulled']} messages failed; {said}"[:1_000])
+        return summary
+
+    def _carried(self, name: str, flow: Flow, batch: triggers.Batch, time_left: Time) -> list[tuple[Record, Settled]]:
         self.counters.add("mqbridge_events_received_total", len(batch.records), flow=name, trigger=batch.trigger.name)
         plan = partial(_plan, flow, self.rules, batch.only_rule)
         settlements = carry(batch.records, batch.groups, plan, self._delivery.carry_out, time_left)
         totals = report(self.counters, name, settlements)
         logger().debug("handled", extra={"function": name, "trigger": batch.trigger.name, **totals})
-        return batch.trigger.respond(settled_records(settlements), time_left.end)
+        return settled_records(settlements)
 
 
 def _plan(flow: Flow, rules: Rules, only_rule: str | None, records: Sequence[Record]) -> list[Planned]:
@@ -105,10 +134,7 @@ def using(bridge: Bridge) -> Iterator[Bridge]:
 def handle(name: str, flow: Flow, event: Any, context: Any) -> Any:
     """Handle an event with the bridge in place, or the process's own."""
     try:
-        in_place = _in_place.get()
-        if in_place is not None:
-            return in_place.handle(name, flow, event, context)
-        with _own_bridges().lease() as bridge:
+        with _bridge() as bridge:
             return bridge.handle(name, flow, event, context)
     except Exception:
         # Rules that cannot be had now, a defect of ours. Senders by HTTP take most errors for a reason to drop what they sent.
@@ -117,6 +143,22 @@ def handle(name: str, flow: Flow, event: Any, context: Any) -> Any:
             raise
         logger().exception("invocation failed", extra={"function": name})
         return answer
+
+
+def pull(name: str, flow: Flow, context: Any) -> dict[str, int]:
+    """Read the sources of the inbound rules with the bridge in place, or the process's own."""
+    with _bridge() as bridge:
+        return bridge.pull(name, flow, context)
+
+
+@contextmanager
+def _bridge() -> Iterator[Bridge]:
+    in_place = _in_place.get()
+    if in_place is not None:
+        yield in_place
+    else:
+        with _own_bridges().lease() as bridge:
+            yield bridge
 
 
 def _own_bridges() -> "_OwnBridges":

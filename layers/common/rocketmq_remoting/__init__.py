@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .client import Client
     from .codes import refusal
     from .consumer import Consumer
+    from .drain import Drain
+    from .group_reader import queue_of
     from .producer import Producer, SendOutcome
     from .route import MessageQueue
     from .starting import StartFrom
@@ -43,6 +45,7 @@ __all__ = [
     "ConnectFailed",
     "Consumer",
     "Credentials",
+    "Drain",
     "HeldBack",
     "IllegalMessage",
     "Message",
@@ -62,6 +65,7 @@ __all__ = [
     "check_topic",
     "derived_message_id",
     "encode_batch_item",
+    "queue_of",
     "random_message_id",
     "refusal",
 ]
@@ -70,10 +74,12 @@ _LATER = {
     "Client": "client",
     "Consumer": "consumer",
     "Credentials": "acl",
+    "Drain": "drain",
     "MessageQueue": "route",
     "Producer": "producer",
     "SendOutcome": "producer",
     "StartFrom": "starting",
+    "queue_of": "group_reader",
     "refusal": "codes",
 }
 

@@ -4,19 +4,20 @@ import json
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from .client import Client
-from .codes import RequestCode, ResponseCode, refusal
+from .codes import RequestCode, ResponseCode
 from .connection import Connection
-from .errors import ConnectFailed, ProtocolError, RocketMQError, RouteNotFound
+from .errors import ConnectFailed, RocketMQError, RouteNotFound
 from .exchange import Request, exchange, require, wait
 from .frames import Frame
-from .messages import StoredMessage, decode_stored
+from .group_reader import PULL_MESSAGES, GroupReader, queue_of
+from .messages import StoredMessage
 from .names import check_group
 from .offsets import QueueProgress
-from .route import MessageQueue, TopicRoute, parse_json
+from .route import MessageQueue, TopicRoute
 from .starting import StartFrom, start_offset
 from .subscription import Subscription, allocate_averagely
 
@@ -30,10 +31,6 @@ ANSWER_MARGIN_S = 10.0  # beyond SUSPEND_MS before a pull counts as lost
 REQUEST_TIMEOUT_S = 5.0
 RETRY_S = 1.0  # after a failure, before the same queue or broker is asked again
 RETRY_TOPIC_LOOKS = 30  # so often it is looked for every RETRY_S; a broker may be set up not to make it
-PULL_MESSAGES = 32  # the broker gives no more at once (maxTransferCountOnMessageInMemory)
-MAX_REDELIVERIES = 16  # after as many send-backs the broker moves a message to %DLQ%group
-
-_SUSPEND, _SUBSCRIPTION = 0x2, 0x4  # PullSysFlag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +75,7 @@ class Consumer:
             topic: Subscription(topic=topic, expression=expression, version=version, expression_type=expression_type),
             f"%RETRY%{group}": Subscription(topic=f"%RETRY%{group}", expression="*", version=version),
         }
+        self._reader = GroupReader(client, group)
         self._progress: dict[MessageQueue, QueueProgress] = {}
         self._pulls: dict[MessageQueue, _Pull] = {}
         self._not_before: dict[MessageQueue, float] = {}
@@ -110,7 +108,7 @@ class Consumer:
     def settle(self, messages: Iterable[StoredMessage]) -> None:
         """Note that these messages need no delivery any more; their offsets are committed within a second of polling."""
         for message in messages:
-            progress = self._progress.get(_queue_of(message))
+            progress = self._progress.get(queue_of(message))
             if progress is not None:
                 progress.settle(message.queue_offset)
 
@@ -120,18 +118,7 @@ class Consumer:
         Raises:
             RocketMQError: the broker did not take it; the message is still this member's.
         """
-        deadline = time.monotonic() + REQUEST_TIMEOUT_S
-        address = self._address(_queue_of(message), deadline)
-        fields = {
-            "offset": str(message.physical_offset),
-            "group": self._group,
-            "delayLevel": str(delay_level),
-            "originMsgId": message.message_id,
-            "originTopic": message.topic,
-            "unitMode": "false",
-            "maxReconsumeTimes": str(MAX_REDELIVERIES),
-        }
-        require(self._call(address, RequestCode.CONSUMER_SEND_MSG_BACK, fields, deadline=deadline))
+        self._reader.send_back(message, delay_level=delay_level, deadline=time.monotonic() + REQUEST_TIMEOUT_S)
 
     def close(self) -> None:
         """Commit what is settled, leave the group, so that others take over at once, and close the connections."""
@@ -221,9 +208,8 @@ class Consumer:
         problem: RocketMQError | None = None
         for queue in sorted(mine - set(self._progress)):
             try:
-                call = partial(
-                    self._call, self._address(queue, deadline), deadline=time.monotonic() + REQUEST_TIMEOUT_S
-                )
+                address = self._reader.address(queue, deadline)
+                call = partial(self._reader.call, address, deadline=time.monotonic() + REQUEST_TIMEOUT_S)
                 self._progress[queue] = start_offset(queue, self._group, self._start_from, call)
             except RocketMQError as error:
                 problem = error  # its broker is down; the queues of the others can be read
@@ -241,18 +227,10 @@ class Consumer:
     def _members(self, route: TopicRoute, deadline: float) -> list[str]:
         error: RocketMQError = ConnectFailed(f"no broker of topic {self._topic!r} can be reached")
         for address in route.addresses.values():
-            answer = self._call(
-                address, RequestCode.GET_CONSUMER_LIST_BY_GROUP, {"consumerGroup": self._group}, deadline=deadline
-            )
-            if isinstance(answer, Frame) and answer.code == ResponseCode.SUCCESS:
-                try:
-                    # A broker lists connections, not members: one that broke while the broker hung, its last heartbeat still in the
-                    # queue, is listed beside the new one for two minutes (ConsumerGroupInfo.getAllClientId, 4.9.7). Counted
-                    # twice, a member would leave half of its queues to its own ghost.
-                    return sorted({str(member) for member in parse_json(answer.body)["consumerIdList"]})
-                except (ValueError, KeyError, TypeError) as cause:
-                    raise ProtocolError(f"consumer list is not readable: {cause!r}") from cause
-            error = answer if isinstance(answer, RocketMQError) else refusal(answer.code, answer.remark)
+            try:
+                return self._reader.members(address, deadline)
+            except RocketMQError as refused:
+                error = refused
         raise error
 
     def _release(self, queues: set[MessageQueue], deadline: float) -> None:
@@ -268,25 +246,7 @@ class Consumer:
                 pull.connection.abandon(pull.opaque)
 
     def _commit(self, deadline: float) -> None:
-        requests: list[Request] = []
-        due: list[tuple[QueueProgress, int]] = []
-        for queue, progress in self._progress.items():
-            offset = progress.committable
-            try:
-                if offset != progress.committed:
-                    connection = self._client.connection(self._address(queue, deadline))
-                    place = {"topic": queue.topic, "queueId": str(queue.queue_id), "commitOffset": str(offset)}
-                    fields = {"consumerGroup": self._group, **place}
-                    requests.append((connection, RequestCode.UPDATE_CONSUMER_OFFSET, fields, b""))
-                    due.append((progress, offset))
-            except RouteNotFound as error:
-                self.problem = error  # the broker is gone; the offsets of the others still count
-        answers = exchange(requests, deadline)
-        for (progress, offset), answer in zip(due, answers, strict=True):
-            if isinstance(answer, Frame) and answer.code == ResponseCode.SUCCESS:
-                progress.committed = offset
-        for answer in answers:
-            require(answer)
+        self._reader.commit(self._progress, deadline)
 
     def _unregister(self) -> None:
         fields = {"clientID": self._member_id, "consumerGroup": self._group}
@@ -318,22 +278,11 @@ class Consumer:
     def _submit_pull(self, queue: MessageQueue, progress: QueueProgress, now: float) -> _Pull:
         deadline = now + REQUEST_TIMEOUT_S
         subscription = self._subscriptions[queue.topic]
-        connection = self._client.connection(self._address(queue, deadline))
+        connection, code, fields, _ = self._reader.pull_request(
+            queue, progress, subscription, suspend_ms=SUSPEND_MS, deadline=deadline
+        )
         connection.begin()
-        fields = {
-            "consumerGroup": self._group,
-            "topic": queue.topic,
-            "queueId": str(queue.queue_id),
-            "queueOffset": str(progress.next_offset),
-            "maxMsgNums": str(PULL_MESSAGES),
-            "sysFlag": str(_SUSPEND | _SUBSCRIPTION),
-            "commitOffset": "0",
-            "suspendTimeoutMillis": str(SUSPEND_MS),
-            "subscription": subscription.expression,
-            "subVersion": str(subscription.version),
-            "expressionType": subscription.expression_type,
-        }
-        opaque = connection.submit(RequestCode.PULL_MESSAGE, fields)
+        opaque = connection.submit(code, fields)
         return _Pull(connection=connection, opaque=opaque, expires=now + SUSPEND_MS / 1000 + ANSWER_MARGIN_S)
 
     def _collect(self) -> list[StoredMessage]:
@@ -347,33 +296,11 @@ class Consumer:
                 continue
             del self._pulls[queue]
             try:
-                messages += self._pulled(queue, answer)
+                messages += self._reader.pulled(queue, self._progress[queue], self._subscriptions[queue.topic], answer)
                 self.problem = None
             except RocketMQError as error:
                 self._postpone(queue, error)
         return messages
-
-    def _pulled(self, queue: MessageQueue, answer: Frame | RocketMQError) -> list[StoredMessage]:
-        frame = require(
-            answer, ResponseCode.PULL_NOT_FOUND, ResponseCode.PULL_RETRY_IMMEDIATELY, ResponseCode.PULL_OFFSET_MOVED
-        )
-        progress, subscription = self._progress[queue], self._subscriptions[queue.topic]
-        stored = list(decode_stored(frame.body, queue.broker_name)) if frame.code == ResponseCode.SUCCESS else []
-        try:
-            next_offset = int(frame.fields["nextBeginOffset"])
-        except (KeyError, ValueError) as error:
-            raise ProtocolError(f"pull answer without nextBeginOffset: {frame.fields}") from error
-        progress.had_messages = bool(stored)
-        wanted = [
-            each
-            for each in stored
-            if subscription.wants(each.properties.get("TAGS", ""))
-            and each.store_timestamp_ms >= progress.skip_before_ms
-        ]
-        for message in wanted:
-            progress.delivered(message.queue_offset)
-        progress.next_offset = next_offset
-        return [_under_its_own_topic(message, queue) for message in wanted]
 
     def _postpone(self, queue: MessageQueue, error: RocketMQError) -> None:
         self.problem = error
@@ -390,24 +317,3 @@ class Consumer:
             wait(connections, something_to_do, until)
         if not something_to_do():
             time.sleep(max(0.0, min(until - time.monotonic(), 0.05)))
-
-    def _address(self, queue: MessageQueue, deadline: float) -> str:
-        address = self._client.route(queue.topic, deadline).addresses.get(queue.broker_name)
-        if address is None:
-            raise RouteNotFound(f"broker {queue.broker_name!r} is not in the route of topic {queue.topic!r}")
-        return address
-
-    def _call(
-        self, address: str, code: RequestCode, fields: dict[str, str], *, deadline: float
-    ) -> Frame | RocketMQError:
-        return exchange([(self._client.connection(address), code, fields, b"")], deadline)[0]
-
-
-def _under_its_own_topic(message: StoredMessage, queue: MessageQueue) -> StoredMessage:
-    """A message from the retry topic is given out as what it was (DefaultMQPushConsumerImpl.resetRetryAndNamespace)."""
-    original = message.properties.get("RETRY_TOPIC") if queue.topic.startswith("%RETRY%") else None
-    return replace(message, topic=original, retry_topic=message.topic) if original else message
-
-
-def _queue_of(message: StoredMessage) -> MessageQueue:
-    return MessageQueue(message.retry_topic or message.topic, message.broker_name, message.queue_id)

@@ -9,11 +9,11 @@ class QueueProgress:
     """Progress through one queue: what was delivered, and what of it is settled.
 
     `next_offset` is where to pull from; `committable` is where a successor would have to start. What was stored before
-    `skip_before_ms` is passed over. `had_messages` tells whether the last pull brought any.
+    `skip_before_ms` is passed over. `had_messages` tells whether the last pull brought any, `end` is where the queue ended then.
     """
 
     def __init__(self, start: int, *, is_committed: bool, skip_before_ms: int = 0) -> None:
-        self.next_offset = start
+        self.next_offset = self.end = start
         self.committed = start if is_committed else -1
         self.skip_before_ms = skip_before_ms
         self.had_messages = False

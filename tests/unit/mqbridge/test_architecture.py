@@ -135,6 +135,7 @@ MAY_USE = {
     "presence": {"messages", "outcomes"},
     "sources": {"rules", "telemetry"},
     "triggers": {"messages", "outcomes", "presence"},
+    "pulling": {"inbound_source", "messages", "outcomes", "rocketmq", "rules", "secrets"},
     "delivery": {
         "messages",
         "outcomes",
@@ -267,6 +268,10 @@ EXPENSIVE = [
     "re2",
     "multiprocessing",
     "http.server",
+    # What reads RocketMQ: the inbound function does when a schedule asks for it, and only then.
+    "mqbridge.pulling",
+    "rocketmq_remoting.consumer",
+    "rocketmq_remoting.drain",
 ]
 
 

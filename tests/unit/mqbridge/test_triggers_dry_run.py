@@ -49,3 +49,17 @@ def test_a_request_that_brings_no_event_is_unreadable(
     path.write_text(json.dumps(event))
     assert main(["dry-run", "outbound", "--rules", rules, str(path)]) == 2
     assert "the body is not JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["pull", "eventbridge"])
+def test_a_pull_is_told_by_what_it_would_read(name: str, rules: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(EVENTS / f"schedule-{name}.json")
+    assert main(["dry-run", "inbound", "--rules", rules, path]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        f"{path}: event 0 asks for a pull; the function reads",
+        "  topic commands of rmq-local as group GID_mqbridge_commands, by rule commands",
+    ]
+    assert main(["dry-run", "outbound", "--rules", rules, path]) == 2
+    assert "a pull, which is for the inbound function" in capsys.readouterr().err

@@ -9,7 +9,8 @@ from .vectors import stored_message
 __all__ = ["ScriptedGroup"]
 
 PULL, QUERY_OFFSET, UPDATE_OFFSET, SEARCH, MAX, MIN, HEART_BEAT, UNREGISTER = 11, 14, 15, 29, 30, 31, 34, 35
-SEND_BACK, MEMBERS, IDS_CHANGED, ALL_OFFSETS = 36, 38, 40, 43
+SEND_BACK, MEMBERS, IDS_CHANGED, LOCK, UNLOCK, ALL_OFFSETS = 36, 38, 40, 41, 42, 43
+SUSPEND = 2
 PULL_NOT_FOUND, OFFSET_MOVED, QUERY_NOT_FOUND = 19, 21, 22
 
 Place = tuple[str, int]  # topic and queue
@@ -31,6 +32,7 @@ class ScriptedGroup:
         self.heartbeats: list[dict[str, object]] = []
         self.held: list[Request] = []
         self.zero_for_unknown_groups = True
+        self.locks: dict[Place, str] = {}  # who holds a queue
         broker.on(PULL, self.pull)
         broker.on(QUERY_OFFSET, self.query_offset)
         broker.on(UPDATE_OFFSET, self.update_offset)
@@ -41,6 +43,8 @@ class ScriptedGroup:
         broker.on(UNREGISTER, Answer())
         broker.on(SEND_BACK, Answer())
         broker.on(MEMBERS, self.members)
+        broker.on(LOCK, self.lock)
+        broker.on(UNLOCK, self.unlock)
         broker.on(ALL_OFFSETS, self.all_offsets)
 
     def add(
@@ -101,10 +105,28 @@ class ScriptedGroup:
             moved = first if offset < first else end
             return Answer(code=OFFSET_MOVED, fields={"nextBeginOffset": str(moved)})
         found = self.messages.get(place, [])[offset - first :][: int(request.fields["maxMsgNums"])]
-        if not found:
+        if not found and int(request.fields["sysFlag"]) & SUSPEND:
             self.held.append(request)
             return None
-        return Answer(fields={"nextBeginOffset": str(offset + len(found))}, body=b"".join(found))
+        fields = {"nextBeginOffset": str(offset + len(found)), "minOffset": str(first), "maxOffset": str(end)}
+        return Answer(code=0 if found else PULL_NOT_FOUND, fields=fields, body=b"".join(found))
+
+    def lock(self, request: Request) -> Answer:
+        """RebalanceLockManager.tryLockBatch: each queue is given to whoever holds it already, or to the first who asks."""
+        asked = json.loads(request.body)
+        given = [
+            each
+            for each in asked["mqSet"]
+            if self.locks.setdefault((each["topic"], each["queueId"]), asked["clientId"]) == asked["clientId"]
+        ]
+        return Answer(body=json.dumps({"lockOKMQSet": given}).encode())
+
+    def unlock(self, request: Request) -> Answer:
+        asked = json.loads(request.body)
+        for each in asked["mqSet"]:
+            if self.locks.get((each["topic"], each["queueId"])) == asked["clientId"]:
+                del self.locks[each["topic"], each["queueId"]]
+        return Answer()
 
     def search(self, request: Request) -> Answer:
         """ConsumeQueue.getOffsetInQueueByTime: bisection, which ends at any message of that very time, or at the nearest."""
@@ -146,6 +168,8 @@ class ScriptedGroup:
         return Answer()
 
     def members(self, _request: Request) -> Answer:
+        if not (self.others or self.me):
+            return Answer(code=1, remark=f"no consumer for this group, {self.group}")
         return Answer(body=json.dumps({"consumerIdList": [*self.others, *([self.me] if self.me else [])]}).encode())
 
     def all_offsets(self, _request: Request) -> Answer:

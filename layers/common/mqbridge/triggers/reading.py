@@ -21,6 +21,7 @@ TRIGGERS = {
     "fc_custom_runtime": "FcCustomRuntime",
     "http": "Http",
     "api_gateway": "ApiGateway",
+    "pull": "Pull",
     "eventbridge": "EventBridge",
     "fc_rocketmq": "FcRocketMQ",
     "cloudevents_batch": "CloudEventsBatch",
@@ -34,7 +35,8 @@ _SERVERS = ("fc_custom_runtime", "http", "api_gateway")
 _EXPECTED = (
     'an SQS batch ({"Records": [{"eventSource": "aws:sqs", ...}]}), an array of such records (EventBridge Pipes), '
     'a JSON array of CloudEvents ([{"specversion": "1.0", ...}]) or one, the columns of an AWS IoT rule ({"payload_b64", "topic", ...}), '
-    'an EventBridge event ({"detail-type", "detail", ...}), messages of Function Compute ([{"props", "body"}], [{"topic", "body"}]) '
+    'an EventBridge event ({"detail-type", "detail", ...}), {"mqbridge": "pull"} for the inbound function, '
+    'messages of Function Compute ([{"props", "body"}], [{"topic", "body"}]) '
     "one alone, or an HTTP request that brings any of them"
 )
 

@@ -1,12 +1,12 @@
-"""The runner's events: what a handler reads from them is what the source gave."""
+"""Events of what was read from brokers: what a handler reads from them is what the source gave."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mqbridge import triggers
+from mqbridge.cloud_events import mqtt_event, rocketmq_event
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.mqtt import Publish
-from mqbridge_cli.runner.events import mqtt_event, rocketmq_event
 from rocketmq_remoting import StoredMessage
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -1,19 +1,28 @@
-"""Records of the runner's sources as the CloudEvents that handlers take (DESIGN section 3). Pure."""
+"""What was read from a broker as the CloudEvents that handlers take (DESIGN section 3). Pure."""
 
 import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mqbridge.mqtt import Publish
 from rocketmq_remoting import RESERVED_PROPERTIES, StoredMessage
+
+if TYPE_CHECKING:
+    from mqbridge.mqtt import Publish
 
 __all__ = ["mqtt_event", "rocketmq_event"]
 
 
 def mqtt_event(
-    *, rule: str, event_id: str, time_ms: int, instance_id: str, protocol_version: int, publish: Publish, client_id: str
+    *,
+    rule: str,
+    event_id: str,
+    time_ms: int,
+    instance_id: str,
+    protocol_version: int,
+    publish: "Publish",
+    client_id: str,
 ) -> dict[str, Any]:
     """Return the event of a PUBLISH that was received."""
     topic = publish.topic
