@@ -93,10 +93,14 @@ def _cloud_event(message: MqttMessage, instance_id: str, body: Any, received: Ma
     if message.message_id:
         system["UNIQ_KEY"] = message_id(message.message_id, message.time_ms)
     if message.user_properties:
-        props["userProperties"] = [{"key": name, "value": value} for name, value in message.user_properties]
-        # What a device names must not become a property that RocketMQ acts on.
-        user = {name: value for name, value in message.user_properties if _is_the_user_s(name)}
-        system |= {name: value for name, value in message.user_properties if name in _FROM_USER_PROPERTIES}
+        props["userProperties"] = listed = []
+        for name, value in message.user_properties:
+            listed.append({"key": name, "value": value})
+            # What a device names must not become a property that RocketMQ acts on.
+            if _is_the_user_s(name):
+                user[name] = value
+            elif name in _FROM_USER_PROPERTIES:
+                system[name] = value
     if message.message_expiry_interval is not None:
         props["messageExpiryInterval"] = message.message_expiry_interval
     if message.content_type:

@@ -192,51 +192,41 @@ def encode_properties(message: Message) -> bytes:
             or the block is too large.
     """
     properties = message.properties
-    values = (message.message_id, *properties.values())
-    template = _template(tuple(properties))
+    delay = str(message.delay_level) if message.delay_level else ""
+    values = (message.message_id, message.tags, message.keys, delay, *properties.values())
     if "" in values:
-        template = _template(tuple(name for name, value in properties.items() if value))
-        values = tuple(value for value in values if value)
+        template = _template(*map(bool, values[1:4]), tuple([name for name, value in properties.items() if value]))
+        values = tuple(filter(None, values))
+    else:
+        template = _template(True, True, True, tuple(properties))
     # Looked for in the values alone, which is one look, not one for each: names were looked at when their template was made.
     joined = "".join(values)
     if "\x01" in joined or "\x02" in joined:
-        raise _pair_fault(properties, _holds_a_separator, _NO_SEPARATOR)
-    text = template % values
-    if message.tags or message.keys or message.delay_level:
-        text = _with_system_properties(text, message)
+        raise _pair_fault(message, _holds_a_separator, _NO_SEPARATOR)
     try:
-        block = text.encode()
+        block = (template % values).encode()
     except UnicodeEncodeError as error:
-        pairs = {"TAGS": message.tags, "KEYS": message.keys, **properties}
-        raise _pair_fault(pairs, _is_not_unicode, "Unicode text, without lone surrogates") from error
+        raise _pair_fault(message, _is_not_unicode, "Unicode text, without lone surrogates") from error
     if len(block) > MAX_PROPERTIES_BYTES:
         raise IllegalMessage("properties", f"at most {MAX_PROPERTIES_BYTES} bytes in all", f"{len(block)} bytes")
     return block
 
 
-def _with_system_properties(text: str, message: Message) -> str:
-    pairs = {"TAGS": message.tags, "KEYS": message.keys}
-    if _holds_a_separator(message.tags + message.keys):
-        raise _pair_fault(pairs, _holds_a_separator, _NO_SEPARATOR)
-    if message.delay_level:
-        pairs["DELAY"] = str(message.delay_level)
-    message_id, _, users_own = text.partition("\x02")
-    system = "".join([f"{name}\x01{value}\x02" for name, value in pairs.items() if value])
-    return f"{message_id}\x02{system}{users_own}"
-
-
 @lru_cache(maxsize=256)  # a rule gives all its messages the same names
-def _template(names: tuple[str, ...]) -> str:
-    """Return a block's text for the % operator: the message id, then properties of these names, which must not be RocketMQ's own."""
+def _template(has_tags: bool, has_keys: bool, has_delay: bool, names: tuple[str, ...]) -> str:
+    """Return a block's text for the % operator: the message id, what else is the system's, then properties of these names."""
     for name in names:
         if name in RESERVED_PROPERTIES or name.startswith(_RESERVED_PREFIXES) or not name:
             raise IllegalMessage(f"properties[{name!r}]", "a name that is not empty and not RocketMQ's own", repr(name))
         if _holds_a_separator(name):
-            raise _pair_fault({name: ""}, _holds_a_separator, _NO_SEPARATOR)
-    return "".join([f"{name.replace('%', '%%')}\x01%s\x02" for name in ("UNIQ_KEY", *names)])
+            raise IllegalMessage(f"properties[{name!r}]", _NO_SEPARATOR, repr(""))
+    system = (("UNIQ_KEY", True), ("TAGS", has_tags), ("KEYS", has_keys), ("DELAY", has_delay))
+    every = [*(name for name, is_there in system if is_there), *(name.replace("%", "%%") for name in names)]
+    return "".join([f"{name}\x01%s\x02" for name in every])
 
 
-def _pair_fault(pairs: Mapping[str, str], is_wrong: Callable[[str], bool], expected: str) -> IllegalMessage:
+def _pair_fault(message: Message, is_wrong: Callable[[str], bool], expected: str) -> IllegalMessage:
+    pairs = {"TAGS": message.tags, "KEYS": message.keys, **message.properties}
     name, value = next(pair for pair in pairs.items() if is_wrong(pair[0]) or is_wrong(pair[1]))
     field_name = {"TAGS": "tags", "KEYS": "keys"}.get(name, f"properties[{name!r}]")
     return IllegalMessage(field_name, expected, repr(value[:100]))

@@ -153,7 +153,7 @@ def _properties(form: Form | None, event: TaskEvent) -> dict[str, str]:
         return {}
     if not isinstance(value, dict):
         raise _Rejected("properties_not_object", f"Properties: expected a JSON object, got a {type(value).__name__}")
-    return {name: text_of(each) for name, each in value.items() if each is not None}
+    return {name: each if type(each) is str else text_of(each) for name, each in value.items() if each is not None}
 
 
 def _keys(form: Form | None, event: TaskEvent) -> str:
