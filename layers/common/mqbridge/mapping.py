@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from hashlib import sha256
 
-from rocketmq_remoting import derived_message_id
+from rocketmq_remoting import derived_message_id, is_message_id
 
 from .messages import MqttMessage, RocketMQMessage
 from .outcomes import Reject
@@ -19,7 +19,6 @@ __all__ = [
     "ORIGIN",
     "comes_from",
     "is_echo",
-    "is_message_id",
     "message_id",
     "origin_of",
     "parent_of",
@@ -87,14 +86,6 @@ def to_rocketmq(
         properties=properties,
         time_ms=message.time_ms,
     )
-
-
-def is_message_id(text: str) -> bool:
-    """Tell whether this has the form of RocketMQ's own message ids: 32 hexadecimal digits."""
-    try:
-        return len(text) == 32 and len(bytes.fromhex(text)) == 16
-    except ValueError:
-        return False
 
 
 def message_id(source_id: str, time_ms: int) -> str:

@@ -21,7 +21,7 @@ from .errors import (
     TopicNotFound,
     TransportError,
 )
-from .ids import derived_message_id, random_message_id
+from .ids import derived_message_id, is_message_id, random_message_id
 from .messages import RESERVED_PROPERTIES, Message, StoredMessage, check_message, encode_batch_item
 from .names import check_group, check_topic
 
@@ -65,6 +65,7 @@ __all__ = [
     "check_topic",
     "derived_message_id",
     "encode_batch_item",
+    "is_message_id",
     "queue_of",
     "random_message_id",
     "refusal",

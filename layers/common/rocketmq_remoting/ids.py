@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 
-__all__ = ["derived_message_id", "random_message_id"]
+__all__ = ["derived_message_id", "is_message_id", "random_message_id"]
 
 
 def random_message_id(time_ms: int) -> str:
@@ -51,6 +51,14 @@ def _new_block() -> _Block:
 _block = _Block()
 # A process that is copied must not give out the ids that its original has in store.
 os.register_at_fork(after_in_child=_new_block)
+
+
+def is_message_id(text: str) -> bool:
+    """Tell whether this has the form of a message id: 32 hexadecimal digits."""
+    try:
+        return len(text) == 32 and len(bytes.fromhex(text)) == 16
+    except ValueError:
+        return False
 
 
 def derived_message_id(source: str, time_ms: int) -> str:

@@ -3,7 +3,6 @@
 Sources: common/.../message/MessageDecoder.java, MessageConst.java; store/.../CommitLog.java (4.9).
 """
 
-import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from .errors import IllegalMessage, ProtocolError
+from .ids import is_message_id
 from .names import check_topic
 
 __all__ = [
@@ -46,7 +46,6 @@ RESERVED_PROPERTIES = frozenset(
 )
 _RESERVED_PREFIXES = ("TIMER_", "__RMQ.TRANSIENT.")
 
-_is_message_id = re.compile(r"[0-9A-Fa-f]{32}").fullmatch
 # RocketMQ has no escape: a separator inside a value would add a property of the sender's choosing.
 _NO_SEPARATOR = r"no \x01 or \x02, which separate properties"
 
@@ -166,7 +165,7 @@ def check_message(message: Message) -> bytes:
         raise IllegalMessage("body", f"at most {MAX_BODY_BYTES} bytes", f"{len(message.body)} bytes")
     if not 0 <= message.delay_level <= MAX_DELAY_LEVEL:
         raise IllegalMessage("delay_level", f"0 to {MAX_DELAY_LEVEL}", str(message.delay_level))
-    if not _is_message_id(message.message_id):
+    if not is_message_id(message.message_id):
         raise IllegalMessage("message_id", "32 hexadecimal digits", repr(message.message_id[:100]))
     if message.tags:
         _check_tags(message.tags)
@@ -192,13 +191,13 @@ def encode_properties(message: Message) -> bytes:
             or the block is too large.
     """
     properties = message.properties
-    delay = str(message.delay_level) if message.delay_level else ""
-    values = (message.message_id, message.tags, message.keys, delay, *properties.values())
+    has_more = message.tags or message.keys or message.delay_level
+    system = _system_properties(message) if has_more else _NONE
+    values = (message.message_id, *system.values(), *properties.values())
+    template = _template(tuple(system), tuple(properties))
     if "" in values:
-        template = _template(*map(bool, values[1:4]), tuple([name for name, value in properties.items() if value]))
+        template = _template(tuple(system), tuple([name for name, value in properties.items() if value]))
         values = tuple(filter(None, values))
-    else:
-        template = _template(True, True, True, tuple(properties))
     # Looked for in the values alone, which is one look, not one for each: names were looked at when their template was made.
     joined = "".join(values)
     if "\x01" in joined or "\x02" in joined:
@@ -212,16 +211,24 @@ def encode_properties(message: Message) -> bytes:
     return block
 
 
+_NONE: Mapping[str, str] = {}
+
+
+def _system_properties(message: Message) -> Mapping[str, str]:
+    delay = str(message.delay_level) if message.delay_level else ""
+    every = {"TAGS": message.tags, "KEYS": message.keys, "DELAY": delay}
+    return {name: value for name, value in every.items() if value}
+
+
 @lru_cache(maxsize=256)  # a rule gives all its messages the same names
-def _template(has_tags: bool, has_keys: bool, has_delay: bool, names: tuple[str, ...]) -> str:
-    """Return a block's text for the % operator: the message id, what else is the system's, then properties of these names."""
+def _template(system: tuple[str, ...], names: tuple[str, ...]) -> str:
+    """Return a block's text for the % operator: the message id, more of the system's own, then the user's properties of these names."""
     for name in names:
         if name in RESERVED_PROPERTIES or name.startswith(_RESERVED_PREFIXES) or not name:
             raise IllegalMessage(f"properties[{name!r}]", "a name that is not empty and not RocketMQ's own", repr(name))
         if _holds_a_separator(name):
             raise IllegalMessage(f"properties[{name!r}]", _NO_SEPARATOR, repr(""))
-    system = (("UNIQ_KEY", True), ("TAGS", has_tags), ("KEYS", has_keys), ("DELAY", has_delay))
-    every = [*(name for name, is_there in system if is_there), *(name.replace("%", "%%") for name in names)]
+    every = ("UNIQ_KEY", *system, *(name.replace("%", "%%") for name in names))
     return "".join([f"{name}\x01%s\x02" for name in every])
 
 
@@ -247,8 +254,12 @@ def _is_not_unicode(text: str) -> bool:
 def encode_batch(messages: Iterable[Message]) -> bytes:
     """Return the body of a SEND_BATCH_MESSAGE with `messages`, all of which `check_message` has found legal."""
     parts: list[bytes] = []
-    for message in messages:
-        parts += _item_parts(message.body, message._property_block)
+    pack, more_bytes = _ITEM_HEAD.pack, _ITEM_HEAD.size + _SHORT.size
+    for message in messages:  # as `_item_parts` does, without a call for each
+        body, properties = message.body, message._property_block
+        body_bytes, properties_bytes = len(body), len(properties)
+        size = more_bytes + body_bytes + properties_bytes
+        parts += (pack(size, body_bytes), body, properties_bytes.to_bytes(2), properties)
     return b"".join(parts)
 
 

@@ -37,6 +37,7 @@ class SendOutcome(NamedTuple):
     error: RocketMQError | None = None
 
 
+_made = tuple.__new__  # which is twice as fast as the call that it is made of
 _NO_TIME_LEFT = ConnectFailed("no time left to send")
 _UNTRIED = SendOutcome(error=_NO_TIME_LEFT)
 
@@ -248,8 +249,13 @@ class Round:
             first_offset = int(answer.fields["queueOffset"])
         except (KeyError, ValueError):
             first_offset = -1
+        if first_offset < 0:
+            outcome = SendOutcome(queue)
+            for place in parcel.batch.places:
+                outcomes[place] = outcome
+            return
         for offset, place in enumerate(parcel.batch.places, first_offset):
-            outcomes[place] = SendOutcome(queue, offset if first_offset >= 0 else -1)
+            outcomes[place] = _made(SendOutcome, (queue, offset, None))
 
     def _refused(self, broker: _Broker, parcel: _Parcel, error: RocketMQError) -> None:
         batch = parcel.batch

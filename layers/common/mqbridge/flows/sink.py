@@ -12,11 +12,11 @@ from typing import Any
 from mqbridge import json_text
 from mqbridge.events import TaskEvent
 from mqbridge.extract import MISSING, Form, Partial, TooManySteps, Unextractable, text_of
-from mqbridge.mapping import ORIGIN, is_message_id, part_id
+from mqbridge.mapping import ORIGIN, part_id
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.outcomes import Reject
 from mqbridge.rules import Task
-from rocketmq_remoting import RESERVED_PROPERTIES, IllegalMessage, check_message
+from rocketmq_remoting import RESERVED_PROPERTIES, IllegalMessage, check_message, is_message_id
 
 __all__ = ["sink_messages"]
 
