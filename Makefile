@@ -13,7 +13,7 @@ SAM := PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 $(SAM_VENV)/bin/sam
 ARCH ?= arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit build invoke conformance bench soak chaos docs lock clean
+.PHONY: help setup system demo demo-up demo-down test test-rocketmq5 check unit build build-fc invoke invoke-fc conformance bench soak chaos docs lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,13 @@ check: $(STAMP)  ## lint and types
 build: $(STAMP) $(SAM_STAMP)  ## what `sam deploy` deploys to AWS, without Docker: ARCH=arm64 by default, or x86_64
 	@ARCH=$(ARCH) $(SAM) build --parameter-overrides Architecture=$(ARCH)
 
+build-fc: $(STAMP)  ## what `s deploy` deploys to Alibaba Cloud, in .fc/code: RULES=FILE, config/rules.yaml by default
+	@$(MAKE) -s -C functions build-Fc ARTIFACTS_DIR="$(CURDIR)/.fc/code" PYTHON="$(CURDIR)/$(BIN)/python" $(if $(RULES),RULES="$(abspath $(RULES))")
+	@echo "built .fc/code: s deploy"
+
+invoke-fc: $(STAMP)  ## build a function for this machine and invoke it as Function Compute would: FUNCTION=outbound EVENT=FILE [RULES=FILE] [ENV="A=1 B=2"]
+	@$(BIN)/python -m devstack.fc_service invoke $(FUNCTION) $(EVENT) $(if $(RULES),--rules $(RULES)) $(addprefix --env ,$(ENV))
+
 invoke: $(STAMP)  ## build a function for this machine and invoke it as Lambda would: FUNCTION=outbound EVENT=FILE [RULES=FILE] [ENV="A=1 B=2"]
 	@$(BIN)/python -m devstack.lambda_service invoke $(FUNCTION) $(EVENT) $(if $(RULES),--rules $(RULES)) $(addprefix --env ,$(ENV))
 
@@ -88,4 +95,4 @@ lock:  ## pin everything anew, with hashes and without addresses (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group sam -o requirements-sam.txt
 
 clean:  ## remove what the targets above made
-	rm -rf $(VENV) $(SAM_VENV) .aws-sam .devstack .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(SAM_VENV) .aws-sam .fc .devstack .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

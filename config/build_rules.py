@@ -1,9 +1,11 @@
 """Make the rules layer: `build_rules.py RULES DIRECTORY` writes DIRECTORY/rules.json, or says what is wrong with RULES.
 
-On Lambda the directory is /opt. What lies beside the rules goes along: tables for Enrich and certificates, which rules.json names by the
-same relative paths or as /opt/NAME, and the package `transforms`, which is put where Python finds it.
+On Lambda the directory is /opt, on Function Compute /code. What lies beside the rules goes along: tables for Enrich and certificates,
+which rules.json names by the same relative paths or as /opt/NAME, and the package `transforms`, which is put where Python finds it:
+DIRECTORY/python, or what `--packages` names.
 """
 
+import argparse
 import json
 import shutil
 import sys
@@ -14,7 +16,7 @@ OWN = frozenset({"Makefile", "build_rules.py"})
 DOCUMENTS = frozenset({".yaml", ".yml", ".toml"})
 
 
-def main(rules: Path, directory: Path) -> int:
+def main(rules: Path, directory: Path, packages: Path | None = None) -> int:
     """Write the layer and return the command's exit code: 0 written, 1 faults in the rules, 2 unreadable."""
     try:
         from mqbridge.rules.declarations import read_document
@@ -33,7 +35,8 @@ def main(rules: Path, directory: Path) -> int:
     for each in sorted(rules.parent.iterdir()):
         if each.name in OWN or each.name.startswith((".", "__")) or each.suffix in DOCUMENTS:
             continue
-        target = directory / "python" / each.name if each.name == "transforms" else directory / each.name
+        is_package = each.name == "transforms"
+        target = (packages or directory / "python" if is_package else directory) / each.name
         if each.is_dir():
             shutil.copytree(each, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
@@ -42,4 +45,9 @@ def main(rules: Path, directory: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    parser = argparse.ArgumentParser(prog="build_rules.py")
+    parser.add_argument("rules", type=Path)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--packages", type=Path)
+    options = parser.parse_args()
+    sys.exit(main(options.rules, options.directory, options.packages))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from devstack.fc_service import HostBuild as FcHostBuild
+from devstack.fc_service.__main__ import DIRECTORY as FC_DIRECTORY
 from devstack.lambda_service import HostBuild
 from devstack.lambda_service.__main__ import DIRECTORY
 
@@ -54,3 +56,9 @@ def sam_build(tmp_path_factory: pytest.TempPathFactory) -> SamBuild:
 def host_build() -> HostBuild:
     """The functions for this machine, where `make invoke` has them too."""
     return HostBuild(DIRECTORY)
+
+
+@pytest.fixture(scope="session")
+def fc_build() -> FcHostBuild:
+    """The functions for this machine, as Function Compute would have them, where `make invoke-fc` has them too."""
+    return FcHostBuild(FC_DIRECTORY)
