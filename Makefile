@@ -64,9 +64,9 @@ invoke-fc: $(STAMP)  ## build a function for this machine and invoke it as Funct
 invoke: $(STAMP)  ## build a function for this machine and invoke it as Lambda would: FUNCTION=outbound EVENT=FILE [RULES=FILE] [ENV="A=1 B=2"]
 	@$(BIN)/python -m devstack.lambda_service invoke $(FUNCTION) $(EVENT) $(if $(RULES),--rules $(RULES)) $(addprefix --env ,$(ENV))
 
-docs: $(STAMP)  ## write the JSON Schema and the tables of docs/rules.md and docs/rule-tests.md anew, from the declarations
+docs: $(STAMP)  ## write the JSON Schema and the tables of docs/rules.md, docs/rule-tests.md and docs/metrics.md anew, from the declarations
 	@$(BIN)/mqbridge schema > mqbridge.schema.json
-	@$(BIN)/python -m mqbridge_cli.reference docs/rules.md docs/rule-tests.md
+	@$(BIN)/python -m mqbridge_cli.reference docs/rules.md docs/rule-tests.md docs/metrics.md
 
 unit: $(STAMP)  ## unit tests only: no server, a few seconds
 	@$(BIN)/pytest tests/unit

@@ -1,7 +1,7 @@
-"""The tables of settings in docs/rules.md and docs/rule-tests.md, made of the declarations that those documents are read by.
+"""The tables of settings in docs/rules.md and docs/rule-tests.md, made of the declarations that those documents are read by; and metrics.
 
 `python -m mqbridge_cli.reference PAGE ...` fills whatever stands between `<!-- generated: SECTION -->` and `<!-- end -->`: that section
-of a document, and each section within it that no other marker of the page names.
+of a document, and each section within it that no other marker of the page names. SECTION `metrics` is the table of docs/metrics.md.
 """
 
 import json
@@ -28,6 +28,7 @@ from mqbridge.rules.declarations import (
     as_written,
     settings_of,
 )
+from mqbridge_cli.metrics_reference import metrics_table
 from mqbridge_cli.rule_tests import RuleTests
 
 __all__ = ["filled", "main", "sections"]
@@ -54,6 +55,8 @@ def filled(page: str) -> str:
     shown = {match["name"] for match in _MARKED.finditer(page)}
 
     def block(match: re.Match[str]) -> str:
+        if match["name"] == "metrics":
+            return f"{match[1]}\n{metrics_table()}\n\n{match[3]}"
         tables = [_table(section) for section in _with_parts(known[match["name"]], shown)]
         text = "\n\n".join(tables)
         return f"{match[1]}\n{text}\n\n{match[3]}"

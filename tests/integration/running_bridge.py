@@ -20,6 +20,7 @@ from devstack.mosquitto import Mosquitto
 from devstack.ports import free_port
 from devstack.processes import ManagedProcess, wait_until
 from devstack.rocketmq import RocketMQ
+from tests.identity import faults_of, values_of
 
 __all__ = [
     "RunningBridge",
@@ -50,7 +51,7 @@ def data_rules(mosquitto: Mosquitto, rocketmq: RocketMQ, **sections: Any) -> dic
 
 
 class RunningBridge:
-    """The runner on a rules document, started and stopped like a service."""
+    """The runner on a rules document, started and stopped like a service. Before it is stopped its accounts have to add up."""
 
     def __init__(self, directory: Path, rules: Mapping[str, Any], *options: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -65,8 +66,25 @@ class RunningBridge:
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.process.stop()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            self.process.stop()
+
+    def stop(self) -> None:
+        """Assert that the metrics account for every record, if the process is there to tell, and stop it.
+
+        What is on its way at the moment may be between two of the numbers, and is not for long.
+        """
+        try:
+            if self.process.alive:
+                assert wait_until(lambda: not self._faults(), timeout_s=5), self._faults()
+        finally:
+            self.process.stop()
+
+    def _faults(self) -> list[str]:
+        return faults_of(values_of(self.metrics()))
 
     def start(self, *, until_ready: bool = True) -> None:
         """Start, and wait until every rule runs."""

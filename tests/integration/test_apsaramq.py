@@ -94,7 +94,7 @@ def test_names_are_prefixed_on_the_wire_and_plain_elsewhere(
         assert len(consume(rocketmq.name_server, dead, 1)) == 1
         assert wait_until(lambda: bridge.counter("mqbridge_errors_total", rule="into") == 1, timeout_s=10)
     finally:
-        bridge.process.stop()
+        bridge.stop()
     rocketmq.register()
     refused = consume(rocketmq.name_server, f"%DLQ%{INSTANCE}%GID_{fresh_topic}", 1)
     assert [each["body"] for each in refused] == [b"refused"]

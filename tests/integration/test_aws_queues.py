@@ -11,10 +11,9 @@ import pytest
 
 from devstack.ports import free_port
 from functions.outbound.app import handler as outbound
-from mqbridge.delivery import OpenSinks
-from mqbridge.handler import Bridge, using
 from mqbridge.rules import load
 from tests.integration.aws_server import Aws, pretended
+from tests.integration.handling import handling
 
 
 @pytest.fixture
@@ -56,10 +55,8 @@ def batch(*bodies: Any, **more: Any) -> dict[str, Any]:
 def handled(document: dict[str, Any], event: dict[str, Any], context: Any = None) -> list[str]:
     """Return the ids that the handler reports."""
     loaded = load(document)
-    sinks = OpenSinks(loaded)
-    with using(Bridge(loaded, sinks)):
+    with handling(loaded):
         response = outbound(event, context)
-    sinks.close()
     return [each["itemIdentifier"] for each in response["batchItemFailures"]]
 
 

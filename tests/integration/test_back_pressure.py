@@ -61,7 +61,8 @@ class Running:
 
     def __init__(self, instance: MqttInstance, sink: Sink) -> None:
         self.inbox = Inbox(BatchWindow(count=50, seconds=0), CREDIT)
-        self.state = RuleState("out")
+        self.reconnects: list[str] = []
+        self.state = RuleState("out", self.reconnects.append)
         self.source = MqttSource(
             instance=instance,
             topic="devices",
@@ -87,7 +88,7 @@ class Running:
         deadline = time.monotonic() + seconds
         wait_until(lambda: self.keep_up() or time.monotonic() >= deadline, timeout_s=2 * seconds)
         assert self.state.snapshot.state is State.RUNNING, self.state.snapshot
-        assert self.state.reconnects == 0
+        assert self.reconnects == []
 
 
 @contextmanager

@@ -238,7 +238,7 @@ def test_missing_topic_is_said_and_nothing_is_consumed(
         rocketmq.create_topic(late)
         bridge.wait_for_state("out", "RUNNING")
     finally:
-        bridge.process.stop()
+        bridge.stop()
 
 
 def test_mqtt_broker_restart_is_survived(rocketmq: RocketMQ, topics: tuple[str, str], tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_two_runners_with_one_client_id_do_not_duel(
                 lambda: sorted([first.state("out"), second.state("out")]) == ["RUNNING", "TAKEN_OVER"], timeout_s=30
             )
         finally:
-            second.process.stop()
+            second.stop()
 
 
 def test_rejected_record_goes_to_the_dead_letter_queue_and_its_neighbours_arrive(

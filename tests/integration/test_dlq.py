@@ -14,8 +14,6 @@ from devstack.processes import wait_until
 from devstack.rocketmq import RocketMQ
 from functions.inbound.app import handler as inbound
 from functions.outbound.app import handler as outbound
-from mqbridge.delivery import OpenSinks
-from mqbridge.handler import Bridge, using
 from mqbridge.rules import load
 from mqbridge_cli.dlq.state import Redriven
 from mqbridge_cli.main import main
@@ -23,6 +21,7 @@ from rocketmq_remoting import Client
 from rocketmq_remoting.codes import RequestCode
 from rocketmq_remoting.exchange import exchange, require
 from tests.integration.aws_server import Aws, pretended
+from tests.integration.handling import handling
 from tests.integration.running_bridge import connected, data_rules
 
 Output = pytest.CaptureFixture[str]
@@ -44,10 +43,8 @@ class Site:
     def handle(self, event: Any, handler: Any = outbound) -> list[str]:
         """Have the handler take an event, and return the ids that it reports."""
         rules = load(self.document)
-        sinks = OpenSinks(rules)
-        with using(Bridge(rules, sinks)):
+        with handling(rules):
             response = handler(event, None)
-        sinks.close()
         return [each["itemIdentifier"] for each in response["batchItemFailures"]]
 
     def dlq(self, verb: str, *options: str) -> tuple[int, str, str]:

@@ -15,10 +15,8 @@ from devstack.processes import wait_until
 from devstack.rocketmq import RocketMQ
 from functions.inbound.app import handler as inbound
 from functions.outbound.app import handler as outbound
-from mqbridge.delivery import OpenSinks
-from mqbridge.handler import Bridge, using
 from mqbridge.rules import load
-from mqbridge.telemetry import Counters
+from tests.integration.handling import handling
 from tests.integration.running_bridge import connected, data_rules
 
 
@@ -66,10 +64,8 @@ def test_bad_records_fail_alone_and_their_neighbours_are_stored(
         _iot(b"nobody's", topic="elsewhere/d1"),
         _iot(b"last \x00\xff"),
     )
-    sinks = OpenSinks(rules)
-    with using(Bridge(rules, sinks)):
+    with handling(rules):
         response = outbound(event, None)
-    sinks.close()
     assert _failed(response) == ["m-1", "m-2", "m-3", "m-4", "m-5"]
     stored = consume(rocketmq.name_server, fresh_topic, 2, timeout_s=10)
     assert sorted(bytes(each["body"]) for each in stored) == [b"first", b"last \x00\xff"]
@@ -84,10 +80,8 @@ def test_batch_of_a_thousand_is_stored_once_each(mosquitto: Mosquitto, rocketmq:
             OutboundRules=[{"RuleId": "out", "Source": {"Topic": "devices"}, "Destination": {"Topic": fresh_topic}}],
         )
     )
-    sinks = OpenSinks(rules)
-    with using(Bridge(rules, sinks)):
+    with handling(rules):
         response = outbound(_sqs(*(_iot(b"%d" % n, f"devices/d{n % 10}/up") for n in range(1_000))), None)
-    sinks.close()
     assert _failed(response) == []
     stored = consume(rocketmq.name_server, fresh_topic, 1_000, timeout_s=10)
     assert sorted(int(each["body"]) for each in stored) == list(range(1_000))
@@ -122,10 +116,8 @@ def test_missing_topic_and_silent_name_server_are_failures_to_retry(
     gone = {"InstanceId": "rmq-gone", "NameServers": [f"127.0.0.1:{free_port()}"]}
     document["Instances"]["RocketMQ"].append(gone)
     rules = load(document)
-    sinks, counters = OpenSinks(rules), Counters()
-    with using(Bridge(rules, sinks, counters)):
+    with handling(rules):
         response = outbound(_sqs(*(_iot(b"x", f"{parent}/d1") for parent in ("silent", "good", "missing"))), None)
-    sinks.close()
     assert _failed(response) == ["m-0", "m-2"]
     assert len(consume(rocketmq.name_server, fresh_topic, 1, timeout_s=10)) == 1
     said = [vars(each) for each in caplog.records]
@@ -151,8 +143,7 @@ def test_hung_broker_is_reported_in_time(mosquitto: Mosquitto, tmp_path: Path) -
                 OutboundRules=[{"RuleId": "out", "Source": {"Topic": "devices"}, "Destination": {"Topic": "out"}}],
             )
         )
-        sinks, counters = OpenSinks(rules), Counters()
-        with using(Bridge(rules, sinks, counters)):
+        with handling(rules) as counters:
             assert _failed(outbound(_sqs(_iot(b"before")), Context())) == []
             cluster.broker.pause()
             began = time.monotonic()
@@ -160,7 +151,6 @@ def test_hung_broker_is_reported_in_time(mosquitto: Mosquitto, tmp_path: Path) -
             assert time.monotonic() - began < 3
             cluster.broker.resume()
             assert _failed(outbound(_sqs(_iot(b"after")), Context())) == []
-        sinks.close()
     values = {
         dict(labels).get("rule"): value for (name, labels), value in counters.snapshot().items() if "unknown" in name
     }
@@ -185,12 +175,10 @@ def test_commands_are_published_at_their_qos(mosquitto: Mosquitto, rocketmq: Roc
         }
         for n in range(300)
     ]
-    sinks = OpenSinks(rules)
     with connected(mosquitto, "devices/#") as (_, received):
-        with using(Bridge(rules, sinks)):
+        with handling(rules):
             response = inbound(_sqs(*commands), None)
         assert wait_until(lambda: len(received) >= 299, timeout_s=10)
-    sinks.close()
     assert _failed(response) == ["m-50"]
     assert sorted(int(each.payload) for each in received) == [n for n in range(300) if n != 50]
 
@@ -206,14 +194,12 @@ def test_commands_fail_while_the_mqtt_broker_is_away_and_go_out_after_it(rocketm
                 InboundRules=[{"RuleId": "into", "Source": {"Topic": "commands"}, "Destination": {"Topic": "devices"}}],
             )
         )
-        sinks = OpenSinks(rules)
-        with using(Bridge(rules, sinks)):
+        with handling(rules):
             assert _failed(inbound(_sqs(command), None)) == []
             mosquitto.stop()
             assert _failed(inbound(_sqs(command, command), None)) == ["m-0", "m-1"]
             mosquitto.start()
             assert _failed(inbound(_sqs(command), None)) == []
-        sinks.close()
 
 
 def test_wrong_password_is_a_failure_that_names_the_instance_and_no_secret(
@@ -238,10 +224,8 @@ def test_wrong_password_is_a_failure_that_names_the_instance_and_no_secret(
             "InboundRules": [{"RuleId": "into", "Source": {"Topic": "commands"}, "Destination": {"Topic": "devices"}}],
         }
         rules = load(document)
-        sinks = OpenSinks(rules)
-        with using(Bridge(rules, sinks)):
+        with handling(rules):
             assert _failed(inbound(_sqs({"topic": "commands", "body": "on"}), None)) == ["m-0"]
-        sinks.close()
     output = str([vars(each) for each in caplog.records])
     assert "mqtt-locked" in output
     assert "Not authorized" in output

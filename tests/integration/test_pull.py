@@ -19,6 +19,7 @@ from mqbridge.rules import load
 from mqbridge.telemetry import Counters
 from mqbridge.triggers import Undelivered
 from rocketmq_remoting import Client, Consumer, Drain, Message, Producer, StartFrom, StoredMessage, random_message_id
+from tests.identity import faults_of
 from tests.integration.running_bridge import connected, data_rules
 
 PULL = {"mqbridge": "pull"}
@@ -42,13 +43,14 @@ def rules_of(mosquitto: Mosquitto, rocketmq: RocketMQ, topic: str, **more: Any) 
 
 @contextmanager
 def environment(document: Mapping[str, Any]) -> Iterator[Bridge]:
-    """An execution environment of the function: its own rules, connections and memory."""
+    """An execution environment of the function: its own rules, connections, memory, and counters, which have to add up."""
     rules = load(dict(document))
-    sinks = OpenSinks(rules)
+    sinks, counters = OpenSinks(rules), Counters()
     try:
-        yield Bridge(rules, sinks, Counters())
+        yield Bridge(rules, sinks, counters)
     finally:
         sinks.close()
+    assert faults_of(counters.snapshot()) == []
 
 
 def pull(bridge: Bridge, left_s: float = 30.0) -> dict[str, int]:

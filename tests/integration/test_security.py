@@ -452,7 +452,7 @@ def test_runner_says_why_it_cannot_come_in(
             assert why in details["out"]
             assert "Check signature failed" in details["into"]
         finally:
-            bridge.process.stop()
+            bridge.stop()
 
 
 # --- no secret is shown ---
@@ -598,7 +598,7 @@ def test_no_secret_is_shown_by_the_runner(
             bridge.wait_for_state(f"into-{name}", "STARTING_FAILED")
         seen = [str(bridge.readiness()), bridge.metrics()]
     finally:
-        bridge.process.stop()
+        bridge.stop()
     seen.append((tmp_path / "bridge" / "mqbridge.log").read_text())
     text = "\n".join(seen)
     assert "refused the connection" in text

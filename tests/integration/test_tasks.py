@@ -166,7 +166,7 @@ def test_a_task_blocks_at_a_record_stays_so_over_a_restart_and_resumes_without_l
             bridge.wait_for_state("strict", "RUNNING")
             stored = consume(rocketmq.name_server, fresh_topic, 30)
         finally:
-            bridge.process.stop()
+            bridge.stop()
     ordered = sorted(stored, key=lambda each: (each["queueId"], each["queueOffset"]))
     assert [bytes(each["body"]) for each in ordered] == [poison if n == 10 else _reading(n) for n in range(30)]
 
@@ -340,7 +340,7 @@ def test_a_route_sends_to_several_topics_and_all_must_exist(
         for topic, numbers in ((all_items, [0, 1, 2]), (sale, [0, 1]), (other, [3])):
             assert sorted(_numbers(consume(rocketmq.name_server, topic, len(numbers)))) == numbers
     finally:
-        bridge.process.stop()
+        bridge.stop()
 
 
 def test_workers_are_told_and_changed_as_one(

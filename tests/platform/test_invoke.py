@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from devstack.lambda_service import HostBuild, LambdaService
 from devstack.mosquitto import Mosquitto
 from devstack.processes import wait_until
+from tests.identity import faults_of, written_values
 from tests.integration.aws_server import pretended
 from tests.platform.conftest import ROOT
 from tests.unit.rocketmq_remoting.scripted_broker import ScriptedCluster
@@ -64,6 +65,9 @@ def invoked(service: LambdaService, name: str, event: str) -> Any:
     answer = service.invoke(name, (EVENTS / event).read_bytes())
     assert not answer.is_error, answer.payload
     assert "Traceback" not in answer.log
+    written = written_values(answer.log)
+    assert sum(value for (metric, _), value in written.items() if metric == "mqbridge_events_received_total") > 0
+    assert faults_of(written) == []
     return json.loads(answer.payload)
 
 

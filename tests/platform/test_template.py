@@ -15,6 +15,8 @@ from devstack.lambda_service.template import load_yaml
 from mqbridge.delivery.retry import next_delay_s
 from mqbridge.rules import RetryStrategy, load
 from mqbridge.sources.places import AppConfigProfile, LocalFile, Parameter, S3Object, place_of
+from mqbridge.telemetry import METRICS, OUTCOME_WORDS
+from mqbridge.telemetry.emf import NAMESPACE
 from mqbridge.triggers import asks_to_pull
 from tests.platform.conftest import ROOT, run_sam
 
@@ -373,21 +375,70 @@ def test_logs_end_and_alarms_see_everything_that_may_be_wrong() -> None:
     assert RESOURCES["Logs"]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
     assert SHARED["LoggingConfig"]["LogGroup"] == {"Ref": "Logs"}
     watched: dict[str, set[str]] = {}
-    for alarm in of_type("AWS::CloudWatch::Alarm").values():
-        for each in alarm["Metrics"]:
-            if "MetricStat" in each:
-                metric = each["MetricStat"]["Metric"]
-                (dimension,) = metric["Dimensions"]
-                watched.setdefault(metric["MetricName"], set()).add(reference(dimension["Value"]))
+    for metric in alarm_metrics():
+        if metric["Namespace"] != NAMESPACE:
+            (dimension,) = metric["Dimensions"]
+            watched.setdefault(metric["MetricName"], set()).add(reference(dimension["Value"]))
     sources = {reference(batch_of(each)["Queue"]) for each in FUNCTIONS.values()}
     assert watched == {
         "ApproximateNumberOfMessagesVisible": set(QUEUES) - sources,
         "ApproximateAgeOfOldestMessage": sources,
         "Errors": set(FUNCTIONS),
         "Throttles": set(FUNCTIONS),
-        "NumberOfMessagesReceived": sources,
-        "NumberOfMessagesDeleted": sources,
     }
+
+
+def alarm_metrics() -> list[dict[str, Any]]:
+    alarms = of_type("AWS::CloudWatch::Alarm").values()
+    return [each["MetricStat"]["Metric"] for alarm in alarms for each in alarm["Metrics"] if "MetricStat" in each]
+
+
+def dashboard_metrics() -> list[tuple[str, set[str]]]:
+    """Return the name and dimensions of our own metrics that the dashboard shows, by themselves or in a search."""
+    text = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    found = []
+    for widget in json.loads(text)["widgets"]:
+        for metric in widget["properties"]["metrics"]:
+            if isinstance(metric[0], dict):
+                search = re.fullmatch(
+                    r"SEARCH\('\{(\w+),([\w,]+)\} MetricName=\"(\w+)\" service=\"\$\{AWS::StackName\}\"', '\w+', 60\)",
+                    metric[0]["expression"],
+                )
+                assert search, metric
+                assert search[1] == NAMESPACE
+                found.append((search[3], set(search[2].split(","))))
+            elif metric[0] == NAMESPACE:
+                found.append((metric[1], set(metric[2::2])))
+    return found
+
+
+def test_our_own_metrics_that_are_watched_are_written_with_these_dimensions() -> None:
+    of_alarms = [
+        (each["MetricName"], {dimension["Name"] for dimension in each["Dimensions"]})
+        for each in alarm_metrics()
+        if each["Namespace"] == NAMESPACE
+    ]
+    of_dashboard = dashboard_metrics()
+    assert len(of_alarms) == 3 * len(FUNCTIONS)
+    assert len(of_dashboard) == 5 * len(FUNCTIONS) + 3
+    for name, dimensions in [*of_alarms, *of_dashboard]:
+        metric = METRICS[name]
+        assert metric.by != "runner", name
+        assert dimensions - {"service"} in [set(metric.labels), *map(set, metric.sums)], name
+        assert "service" in dimensions, name
+    assert SHARED["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
+
+
+def test_every_flow_is_watched_for_failing_without_delivering() -> None:
+    values = [
+        {each["Name"]: each["Value"] for each in metric["Dimensions"]}
+        for metric in alarm_metrics()
+        if metric["Namespace"] == NAMESPACE
+    ]
+    watched = {(each["flow"], each["outcome"]) for each in values}
+    flows = {name.lower() for name in FUNCTIONS}
+    assert watched == {(flow, outcome) for flow in flows for outcome in ("failed", "delivered", "dead_lettered")}
+    assert {outcome for _, outcome in watched} <= set(OUTCOME_WORDS.values())
 
 
 def test_alarms_are_quiet_where_nothing_happens_and_tell_whom_the_parameter_names() -> None:
@@ -396,14 +447,14 @@ def test_alarms_are_quiet_where_nothing_happens_and_tell_whom_the_parameter_name
         assert alarm["AlarmActions"][0]["Fn::If"][:2] == ["HasAlarmTopic", {"Ref": "AlarmTopicArn"}]
         used = {each["Id"] for each in alarm["Metrics"]}
         expression = next(each["Expression"] for each in alarm["Metrics"] if "Expression" in each)
-        assert set(re.findall(r"[a-z]+_(?:in|out)\b", expression)) <= used
+        assert set(re.findall(r"[a-z]+_(?:failed|delivered)\b", expression)) <= used
 
 
 def test_the_dashboard_is_json_and_names_what_there_is() -> None:
     body = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     names = {name.partition(".")[0] for name in re.findall(r"\$\{([^}:]+)\}", body)}
     assert names <= {*FUNCTIONS, *QUEUES}
-    assert len(json.loads(re.sub(r"\$\{[^}]+\}", "x", body))["widgets"]) == 6
+    assert len(json.loads(re.sub(r"\$\{[^}]+\}", "x", body))["widgets"]) == 10
 
 
 # What is shipped and set.

@@ -13,7 +13,7 @@ from mqbridge.handler import Bridge
 from mqbridge.messages import MqttMessage, Record
 from mqbridge.outcomes import Failed, Planned, Reject
 from mqbridge.rules import Rules
-from mqbridge.telemetry import Counters
+from mqbridge.telemetry import Counters, count_held_back
 
 __all__ = ["HELD_BACK", "TaskBridge", "without_overtaking"]
 
@@ -21,19 +21,19 @@ __all__ = ["HELD_BACK", "TaskBridge", "without_overtaking"]
 HELD_BACK = "held_back"
 
 
-def without_overtaking(plan: Sequence[Planned], *, stops_at_reject: bool) -> tuple[list[Planned], list[Record]]:
-    """Return the plan without the records that would overtake an earlier one of their lane, and those records.
+def without_overtaking(plan: Sequence[Planned], *, stops_at_reject: bool) -> tuple[list[Planned], list[Planned]]:
+    """Return the plan without the records that would overtake an earlier one of their lane, and what is left out.
 
     `stops_at_reject` says that a record that can never be delivered holds its lane, too.
     """
     holding = (Failed, Reject) if stops_at_reject else (Failed,)
     held: set[str] = set()
     kept: list[Planned] = []
-    left: list[Record] = []
+    left: list[Planned] = []
     for planned in plan:
         lane = _lane(planned.record)
         if lane in held:
-            left.append(planned.record)
+            left.append(planned)
             continue
         kept.append(planned)
         if isinstance(planned.outcome, holding):
@@ -56,7 +56,7 @@ class TaskBridge(Bridge):
 
     def handle(self, name: str, flow: Flow, event: Any, context: Any) -> Any:
         """As any bridge; what was held back is reported as failed, to be tried again at once."""
-        left: list[Record] = []
+        left: list[Planned] = []
 
         def plan(records: Iterable[Record], rules: Rules, only_rule: str | None) -> list[Planned]:
             planned, held_back = without_overtaking(
@@ -66,5 +66,6 @@ class TaskBridge(Bridge):
             return planned
 
         response: Mapping[str, Any] = super().handle(name, plan, event, context)
-        held = [{"itemIdentifier": record.id, "reason": HELD_BACK, "retryAfter": 0.0} for record in left]
+        count_held_back(self.counters, name, left, HELD_BACK)
+        held = [{"itemIdentifier": each.record.id, "reason": HELD_BACK, "retryAfter": 0.0} for each in left]
         return {"batchItemFailures": [*response["batchItemFailures"], *held]}

@@ -1,18 +1,18 @@
-"""The bridge's counters and the runner's gauges, for Prometheus."""
+"""The bridge's metrics, and the gauges of the runner's rules, for Prometheus. What there is, telemetry's registry says."""
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from mqbridge import __version__
-from mqbridge.telemetry import COUNTERS, Counters
+from mqbridge.telemetry import METRICS, Counters
 from mqbridge_cli.runner.fleet import Fleet
 from mqbridge_cli.runner.state import State
 
-__all__ = ["counter_families", "registry_of"]
+__all__ = ["families_of", "registry_of"]
 
 
 def registry_of(fleet: Fleet, counters: Counters) -> CollectorRegistry:
@@ -22,15 +22,25 @@ def registry_of(fleet: Fleet, counters: Counters) -> CollectorRegistry:
     return registry
 
 
-def counter_families(counters: Counters) -> Iterable[Metric]:
-    """Yield all counters, those without a value as well."""
-    values = counters.snapshot()
-    for name, (labels, text) in COUNTERS.items():
-        family = CounterMetricFamily(name, text, labels=labels)
-        for (of_name, of_labels), value in sorted(values.items()):
-            if of_name == name:
-                family.add_metric([each for _, each in of_labels], value)
-        yield family
+def families_of(counters: Counters) -> Mapping[str, Metric]:
+    """Return every metric that a runner shows, by name, with the values that the counters keep; some have none."""
+    families = {
+        name: Metric(name.removesuffix("_total"), metric.help, metric.kind)
+        for name, metric in METRICS.items()
+        if metric.by != "functions"
+    }
+    for (name, labels), value in sorted(counters.snapshot().items()):
+        if name in families:
+            families[name].add_sample(name, dict(labels), value)
+    for (name, labels), (counts, total) in sorted(counters.distributions().items()):
+        reached = 0
+        for bound, count in zip([*METRICS[name].buckets, float("inf")], counts, strict=True):
+            reached += count
+            le = "+Inf" if bound == float("inf") else f"{bound:g}"
+            families[name].add_sample(f"{name}_bucket", {**dict(labels), "le": le}, reached)
+        families[name].add_sample(f"{name}_count", dict(labels), reached)
+        families[name].add_sample(f"{name}_sum", dict(labels), total)
+    return families
 
 
 class _Bridge(Collector):
@@ -39,41 +49,25 @@ class _Bridge(Collector):
         self._counters = counters
 
     def collect(self) -> Iterable[Metric]:
-        yield from counter_families(self._counters)
-        yield from self._gauges()
+        families = families_of(self._counters)
+        for name, labels, value in self._gauges():
+            families[name].add_sample(name, dict(zip(METRICS[name].labels, labels, strict=True)), value)
+        return families.values()
 
-    def _gauges(self) -> Iterable[Metric]:
-        connected = GaugeMetricFamily(
-            "mqbridge_broker_connected", "Whether the rule's source is connected.", labels=["broker", "flow", "rule"]
-        )
-        reconnects = CounterMetricFamily(
-            "mqbridge_broker_reconnects", "Connections made again after a loss.", labels=["broker", "flow", "rule"]
-        )
-        unsettled = GaugeMetricFamily(
-            "mqbridge_records_unsettled", "Records received and not settled.", labels=["flow", "rule"]
-        )
-        parked = GaugeMetricFamily(
-            "mqbridge_records_parked",
-            "Records that can never be delivered, kept by the source alone.",
-            labels=["flow", "rule"],
-        )
-        blocked = GaugeMetricFamily(
-            "mqbridge_task_blocked", "Whether the task stopped at a record that cannot be delivered.", labels=["rule"]
-        )
+    def _gauges(self) -> Iterable[tuple[str, Sequence[str], float]]:
+        connected: dict[str, bool] = {}
         lives = self._fleet.lives
         for life in lives:
             state = life.state.snapshot.state
-            place = [life.endpoint, *life.key]
+            is_running = state is State.RUNNING
             if state is not State.PAUSED:  # which is not connected, and is not to be
-                connected.add_metric(place, state is State.RUNNING)
-            reconnects.add_metric(place, life.state.reconnects)
-            unsettled.add_metric(life.key, life.unsettled)
-            parked.add_metric(life.key, life.parked)
+                connected[life.broker] = connected.get(life.broker, True) and is_running
+            yield "mqbridge_rule_running", life.key, float(is_running)
+            yield "mqbridge_records_unsettled", life.key, life.unsettled
+            yield "mqbridge_records_parked", life.key, life.parked
             if life.is_task:
-                blocked.add_metric([life.name], state is State.BLOCKED)
-        yield from (connected, reconnects, unsettled, parked, blocked)
-        config = GaugeMetricFamily("mqbridge_config_info", "The rules in force.", labels=["hash", "rules"])
-        config.add_metric([self._fleet.rules.digest, str(len(lives))], 1)
-        build = GaugeMetricFamily("mqbridge_build_info", "What is running.", labels=["version", "python"])
-        build.add_metric([__version__, platform.python_version()], 1)
-        yield from (config, build)
+                yield "mqbridge_task_blocked", [life.name], float(state is State.BLOCKED)
+        for broker, is_connected in connected.items():
+            yield "mqbridge_broker_connected", [broker], float(is_connected)
+        yield "mqbridge_config_info", [self._fleet.rules.digest, str(len(lives))], 1.0
+        yield "mqbridge_build_info", [__version__, platform.python_version()], 1.0

@@ -167,7 +167,9 @@ class MqttSource:
             else:
                 self._client.connect(host, port, self._keep_alive_s)
         except (OSError, ValueError) as error:
-            self._state.change(State.RECONNECTING, f"cannot connect to {self._instance.endpoint}: {error}")
+            self._state.change(
+                State.RECONNECTING, f"cannot connect to {self._instance.endpoint}: {error}", "connect_failed"
+            )
 
     # paho's callbacks, all while the client is driven.
 
@@ -176,7 +178,7 @@ class MqttSource:
     ) -> None:
         del client, userdata, properties
         if reason.is_failure:
-            self._state.change(State.RECONNECTING, f"the MQTT broker refused the connection: {reason}")
+            self._state.change(State.RECONNECTING, f"the MQTT broker refused the connection: {reason}", "refused")
             return
         if not flags.session_present:
             # The broker forgot what it had sent: its identifiers start anew.
@@ -217,7 +219,7 @@ class MqttSource:
         self._short_lived = self._short_lived + 1 if lived_s < SHORT_LIVED_S else 0
         if self._short_lived < SHORT_LIVED_IN_A_ROW:
             self._connect_at = time.monotonic() + RECONNECT_MIN_S
-            self._state.change(State.RECONNECTING, f"the MQTT connection was lost: {reason}")
+            self._state.change(State.RECONNECTING, f"the MQTT connection was lost: {reason}", "connection_lost")
             return
         delay_s = min(STAY_AWAY_MAX_S, RECONNECT_MAX_S * 2 ** (self._short_lived - SHORT_LIVED_IN_A_ROW))
         self._connect_at = time.monotonic() + delay_s

@@ -97,4 +97,4 @@ class RocketMQSource:
             return
         is_refused = isinstance(problem, RouteNotFound | BrokerForbids) and self._state.snapshot.last_ok is None
         state = State.STARTING_FAILED if is_refused else State.RECONNECTING
-        self._state.change(state, self._source.plain(problem))
+        self._state.change(state, self._source.plain(problem), problem.name)

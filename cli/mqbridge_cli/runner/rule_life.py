@@ -3,8 +3,8 @@
 import threading
 import time
 
-from mqbridge.rules import EventStreaming, Rules
-from mqbridge.telemetry import OUTCOME_WORDS, Counters, LastError, logger
+from mqbridge.rules import EventStreaming, MqttInstance, RocketMQInstance, Rules
+from mqbridge.telemetry import Counters, LastError, begin_rule, logger, sink_label
 from mqbridge_cli.runner.changes import Key, Part
 from mqbridge_cli.runner.holds import BLOCKED, PAUSED, Hold, StateDirectory, StateUnavailable
 from mqbridge_cli.runner.rule_runner import RuleRunner
@@ -32,7 +32,11 @@ class RuleLife:
     ) -> None:
         self.part = part
         self.flow, self.name = part.key
-        self.state = RuleState(self.name)
+        self.broker, sink = map(_label, part.instances[:2])
+        self.state = RuleState(
+            self.name,
+            lambda cause: counters.add("mqbridge_broker_reconnects_total", broker=self.broker, reason=cause),
+        )
         self._rules = rules
         self._counters = counters
         self._holds = holds
@@ -41,10 +45,7 @@ class RuleLife:
         self._hold_lock = threading.Lock()  # a task may come to a block while it is being paused
         self._hold = holds.hold_of(self.name) if self.is_task else None
         self._runner: RuleRunner | None = None
-        # Every series exists from the start, at 0, so that the first failure is a step that a rate can see.
-        for word in sorted(set(OUTCOME_WORDS.values())):
-            counters.add("mqbridge_records_total", 0, flow=self.flow, rule=self.name, outcome=word)
-        counters.add("mqbridge_unknown_outcome_total", 0, rule=self.name)
+        begin_rule(counters, self.flow, self.name, sink)
         if not self.is_held:
             self._runner = self._new_runner()
 
@@ -59,11 +60,6 @@ class RuleLife:
     def is_task(self) -> bool:
         """Whether it is a message outflow task, which has a life cycle."""
         return isinstance(self.part.rule, EventStreaming)
-
-    @property
-    def endpoint(self) -> str:
-        """The id of the instance that the rule reads from."""
-        return self.part.instances[0].instance_id
 
     @property
     def is_paused_by_file(self) -> bool:
@@ -210,3 +206,7 @@ class RuleLife:
             self.state.change(State.BLOCKED, at)
         elif hold is not None:
             self.state.change(State.PAUSED, f"{hold.reason}: {hold.detail}" if hold.reason else "")
+
+
+def _label(instance: MqttInstance | RocketMQInstance) -> str:
+    return sink_label("mqtt" if isinstance(instance, MqttInstance) else "rocketmq", instance.instance_id)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -33,11 +34,15 @@ class Snapshot:
 
 
 class RuleState:
-    """The state of one rule. Changes are logged once, when they happen."""
+    """The state of one rule. Changes are logged once, when they happen.
 
-    def __init__(self, rule: str) -> None:
+    `on_reconnect` is called with the cause when the source is connected again.
+    """
+
+    def __init__(self, rule: str, on_reconnect: Callable[[str], None] = lambda _cause: None) -> None:
         self.rule = rule
-        self.reconnects = 0
+        self._on_reconnect = on_reconnect
+        self._cause = ""
         self._lock = threading.Lock()
         self._snapshot = Snapshot(State.STARTING, time.time(), "", None)
 
@@ -46,8 +51,11 @@ class RuleState:
         """The current state."""
         return self._snapshot
 
-    def change(self, state: State, detail: str = "") -> None:
-        """Enter `state`; entering it again changes nothing and is not logged again."""
+    def change(self, state: State, detail: str = "", cause: str = "") -> None:
+        """Enter `state`; entering it again changes nothing and is not logged again.
+
+        `cause` says in a word of a bounded set what ended the source's connection, if that is why it is RECONNECTING.
+        """
         with self._lock:
             before = self._snapshot
             now = time.time()
@@ -56,8 +64,9 @@ class RuleState:
                 self._snapshot = Snapshot(state, before.since, detail or before.detail, last_ok)
                 return
             self._snapshot = Snapshot(state, now, detail, last_ok)
-            if state is State.RUNNING and before.state is State.RECONNECTING:
-                self.reconnects += 1
+            if state is State.RUNNING and before.state is State.RECONNECTING and self._cause:
+                self._on_reconnect(self._cause)
+            self._cause = cause
         is_bad = state in (State.RECONNECTING, State.STARTING_FAILED, State.TAKEN_OVER, State.BLOCKED)
         say = logger().warning if is_bad else logger().info
         say(

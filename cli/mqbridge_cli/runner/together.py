@@ -12,12 +12,14 @@ from prometheus_client.registry import Collector
 from mqbridge.telemetry import Counters
 from mqbridge_cli.runner.health import with_config_error
 from mqbridge_cli.runner.http_server import Answer, json_answer
-from mqbridge_cli.runner.metrics import counter_families
+from mqbridge_cli.runner.metrics import families_of
 from mqbridge_cli.runner.reloader import ConfigError
 from mqbridge_cli.runner.task_desk import no_such_task
 
 __all__ = ["Asked", "TasksOfAll", "readiness_of_all", "registry_of_all"]
 
+# An instance is connected if each process's rules that read from it are.
+CONNECTED = "mqbridge_broker_connected"
 NOT_RUNNING = {"error": "a worker process is being started; try again in a moment"}
 
 
@@ -74,7 +76,7 @@ class TasksOfAll:
 
 
 def registry_of_all(children: Sequence[Asked], counters: Counters) -> CollectorRegistry:
-    """Return a registry of the metrics of all processes and of this one's counters, series of the same name and labels added up."""
+    """Return a registry of the metrics of all processes and of this one's counters, series of the same name and labels put together."""
     registry = CollectorRegistry()
     registry.register(_Summed(children, counters))
     return registry
@@ -93,14 +95,19 @@ class _Summed(Collector):
             of_family = values.setdefault(family.name, {})
             for sample in family.samples:
                 key = (sample.name, tuple(sorted(sample.labels.items())))
-                value = 1.0 if family.name.endswith("_info") else of_family.get(key, 0.0) + sample.value
-                of_family[key] = value
+                of_family[key] = _together(family.name, of_family.get(key), sample.value)
         for name, metric in families.items():
             for (sample_name, labels), value in values[name].items():
                 metric.add_sample(sample_name, dict(labels), value)
         return list(families.values())
 
     def _families(self) -> Iterable[Metric]:
-        yield from counter_families(self._counters)
+        yield from families_of(self._counters).values()
         for child in self._children:
             yield from text_string_to_metric_families(child.get("/metrics")[1])
+
+
+def _together(name: str, one: float | None, other: float) -> float:
+    if one is None or name.endswith("_info"):
+        return other
+    return min(one, other) if name == CONNECTED else one + other

@@ -64,6 +64,7 @@ def carry(
     plan: Callable[[Sequence[Record]], list[Planned]],
     deliver: Callable[[Sequence[Planned], float], list[Settlement]],
     time_left: Time,
+    decided: Callable[[Sequence[Planned | Settlement]], None] = lambda _decided: None,
 ) -> list[Settlement]:
     """Plan and deliver the records, and return their settlements in the records' order.
 
@@ -73,15 +74,20 @@ def carry(
         plan: makes a plan of records; it is asked for one at a time where time is short.
         deliver: carries a plan out by a deadline.
         time_left: of the invocation.
+        decided: told what is to become of each record, before it is delivered or held back.
     """
     if not groups:
-        return deliver(_planned(records, plan, time_left), time_left.sending_deadline())
+        planned = _planned(records, plan, time_left)
+        decided(planned)
+        return deliver(planned, time_left.sending_deadline())
     settlements: list[Settlement] = []
     failed: dict[str, Settlement] = {}
     for number, places in enumerate(_rounds(groups)):
         ready = [records[at] for at in places if groups[at] not in failed]
         held = [_held_back(records[at], groups[at], failed[groups[at]]) for at in places if groups[at] in failed]
         planned = _planned(ready, plan, time_left, is_first=number == 0)
+        decided(planned)
+        decided(held)
         done = deliver(planned, time_left.sending_deadline()) if ready else []
         settlements += [*done, *held]
         group_of = {id(records[at]): groups[at] for at in places}

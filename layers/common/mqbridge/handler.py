@@ -4,6 +4,7 @@ A `Bridge` holds what lives as long as an execution environment: the rules and t
 `using` put in place (the runner, one per rule; tests, with captured sinks), else the process's own, made from MQBRIDGE_RULES.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from mqbridge.messages import Record
 from mqbridge.outcomes import Planned, Settled
 from mqbridge.rules import Rules
 from mqbridge.sources import RefreshedRules
-from mqbridge.telemetry import Counters, logger, report
+from mqbridge.telemetry import Accounts, Counters, FunctionTelemetry, count_sent, logger
 
 if TYPE_CHECKING:
     from mqbridge.pulling import Puller
@@ -41,12 +42,14 @@ class Bridge:
         counters: Counters | None = None,
         *,
         admit: "Callable[[triggers.HttpRequest], None] | None" = None,
+        summary_level: int = logging.DEBUG,
     ) -> None:
         self.rules = rules
         self.sinks = sinks
         self.counters = counters or Counters()
         self._admit = admit
-        self._delivery = Delivery(sinks, rules.run_options)
+        self._summary_level = summary_level
+        self._delivery = Delivery(sinks, rules.run_options, on_sent=partial(count_sent, self.counters))
         self._puller: Puller | None = None
 
     def handle(self, name: str, flow: Flow, event: Any, context: Any) -> Any:
@@ -60,11 +63,12 @@ class Bridge:
         try:
             batch = triggers.read(event, request_id=_request_id(context), admit=self._admit)
         except triggers.UnreadableEvent as error:
+            self.counters.add("mqbridge_errors_total", rule="", stage="receiving", error_type="unreadable_event")
             if error.answer is None:
                 raise
             logger().error("event refused", extra={"function": name, "detail": str(error)})
             return error.answer
-        return batch.trigger.respond(self._carried(name, flow, batch, time_left), time_left.end)
+        return batch.trigger.respond(self._carried(name, flow, batch, time_left, self._summary_level), time_left.end)
 
     def pull(self, name: str, flow: Flow, context: Any) -> dict[str, int]:
         """Read the sources of the inbound rules, carry what they hold through `flow`, and return how many messages went where.
@@ -75,8 +79,8 @@ class Bridge:
         from mqbridge.pulling import Puller  # here, because no other invocation reads RocketMQ
 
         def carry_events(events: Sequence[Mapping[str, Any]], end: float) -> list[Settled]:
-            time_left = Time.until(end)
-            return [outcome for _, outcome in self._carried(name, flow, triggers.pulled(events), time_left)]
+            batch, time_left = triggers.pulled(events), Time.until(end)
+            return [outcome for _, outcome in self._carried(name, flow, batch, time_left, logging.DEBUG)]
 
         if self._puller is None:
             self._puller = Puller(self.rules)
@@ -88,12 +92,21 @@ class Bridge:
             raise triggers.Undelivered(f"{summary['failed']} of {summary['pulled']} messages failed; {said}"[:1_000])
         return summary
 
-    def _carried(self, name: str, flow: Flow, batch: triggers.Batch, time_left: Time) -> list[tuple[Record, Settled]]:
-        self.counters.add("mqbridge_events_received_total", len(batch.records), flow=name, trigger=batch.trigger.name)
+    def _carried(
+        self, name: str, flow: Flow, batch: triggers.Batch, time_left: Time, summary_level: int
+    ) -> list[tuple[Record, Settled]]:
+        accounts = Accounts(self.counters, name, batch.trigger.name)
+        accounts.received(batch.records)
         plan = partial(_plan, flow, self.rules, batch.only_rule)
-        settlements = carry(batch.records, batch.groups, plan, self._delivery.carry_out, time_left)
-        totals = report(self.counters, name, settlements)
-        logger().debug("handled", extra={"function": name, "trigger": batch.trigger.name, **totals})
+        try:
+            settlements = carry(
+                batch.records, batch.groups, plan, self._delivery.carry_out, time_left, accounts.planned
+            )
+            totals = accounts.settled(settlements)
+        except Exception:
+            accounts.abandoned()
+            raise
+        accounts.log_summary(summary_level, totals, self.rules.digest)
         return settled_records(settlements)
 
 
@@ -134,7 +147,7 @@ def using(bridge: Bridge) -> Iterator[Bridge]:
 def handle(name: str, flow: Flow, event: Any, context: Any) -> Any:
     """Handle an event with the bridge in place, or the process's own."""
     try:
-        with _bridge() as bridge:
+        with _bridge(name, context) as bridge:
             return bridge.handle(name, flow, event, context)
     except Exception:
         # Rules that cannot be had now, a defect of ours. Senders by HTTP take most errors for a reason to drop what they sent.
@@ -147,17 +160,18 @@ def handle(name: str, flow: Flow, event: Any, context: Any) -> Any:
 
 def pull(name: str, flow: Flow, context: Any) -> dict[str, int]:
     """Read the sources of the inbound rules with the bridge in place, or the process's own."""
-    with _bridge() as bridge:
+    with _bridge(name, context) as bridge:
         return bridge.pull(name, flow, context)
 
 
 @contextmanager
-def _bridge() -> Iterator[Bridge]:
+def _bridge(name: str, context: Any) -> Iterator[Bridge]:
     in_place = _in_place.get()
     if in_place is not None:
         yield in_place
     else:
-        with _own_bridges().lease() as bridge:
+        own = _own_bridges()
+        with own.telemetry.invocation(name, context), own.lease() as bridge:
             yield bridge
 
 
@@ -182,8 +196,8 @@ class _OwnBridges:
 
     def __init__(self, source: str, ttl: str | None) -> None:
         self.source = source
-        self._counters = Counters()
-        self._rules = RefreshedRules(source, ttl, self._counters)
+        self.telemetry = FunctionTelemetry()
+        self._rules = RefreshedRules(source, ttl, self.telemetry.counters)
         self._idle: list[_OwnBridge] = []
         self._lock = threading.Lock()
 
@@ -196,7 +210,7 @@ class _OwnBridges:
         """
         with self._lock:
             rules = self._rules.current()
-            own = self._idle.pop() if self._idle else _OwnBridge(self._counters)
+            own = self._idle.pop() if self._idle else _OwnBridge(self.telemetry.counters)
         try:
             yield own.following(rules)
         finally:
@@ -222,7 +236,7 @@ class _OwnBridge:
                 self._sinks = OpenSinks(rules)
             else:
                 self._sinks.follow(rules)
-            self._bridge = Bridge(rules, self._sinks, self._counters, admit=_admit)
+            self._bridge = Bridge(rules, self._sinks, self._counters, admit=_admit, summary_level=logging.INFO)
         return self._bridge
 
     def close(self) -> None:

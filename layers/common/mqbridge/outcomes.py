@@ -65,7 +65,7 @@ class Delivered:
 class Failed:
     """It may succeed later; `retry_after_s` is when to try, by the rule's retry strategy.
 
-    `is_unknown` tells that the answer never came after sending: the message may be stored.
+    `is_unknown` tells that the answer never came after sending: the message may be stored, at the instance `sink`.
     """
 
     reason: str
@@ -73,6 +73,7 @@ class Failed:
     retry_after_s: float = 0.0
     is_unknown: bool = False
     stage: str = ""
+    sink: str = ""
 
 
 class DeadLettered(_GivenUp):

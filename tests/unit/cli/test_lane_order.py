@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from mqbridge.flows import outflow
-from mqbridge.messages import Record
 from mqbridge.outcomes import Drop, Failed, Plan, Planned, Reject, Send
 from mqbridge.rules import load
 from mqbridge.telemetry import Counters
 from mqbridge.testing import Captured
 from mqbridge_cli.runner.lane_order import TaskBridge, without_overtaking
+from tests.identity import faults_of
 from tests.unit.mqbridge.support import document, publish, record, streaming
 
 SEND, DROP, REJECT, FAILED = Send(()), Drop("filtered"), Reject("poison"), Failed("enrichment_unavailable")
@@ -23,11 +23,7 @@ def _plan(*lanes_and_outcomes: tuple[str, Plan]) -> list[Planned]:
     ]
 
 
-def _ids(records: list[Record]) -> list[str]:
-    return [each.id for each in records]
-
-
-def _kept(plan: list[Planned]) -> list[str]:
+def _ids(plan: list[Planned]) -> list[str]:
     return [each.record.id for each in plan]
 
 
@@ -41,7 +37,7 @@ def test_a_plan_in_which_nothing_holds_is_left_as_it_is(stops: bool) -> None:
 def test_what_is_to_be_tried_later_holds_its_lane_and_no_other(stops: bool) -> None:
     plan = _plan(("a", SEND), ("a", FAILED), ("b", SEND), ("a", SEND), ("a", DROP), ("b", SEND))
     kept, left = without_overtaking(plan, stops_at_reject=stops)
-    assert (_kept(kept), _ids(left)) == (["0", "1", "2", "5"], ["3", "4"])
+    assert (_ids(kept), _ids(left)) == (["0", "1", "2", "5"], ["3", "4"])
 
 
 @pytest.mark.parametrize(("stops", "left_out"), [(True, ["1"]), (False, [])])
@@ -64,7 +60,8 @@ def test_the_bridge_sends_nothing_behind_the_record_and_reports_it_as_held_back(
     """So the runner leaves it unacknowledged, and its number of attempts as it is."""
     rules = load(document(EventStreamings=[streaming()]))
     sent = Captured()
-    bridge = TaskBridge(rules, sent, Counters(), stops_at_reject=True)
+    counters = Counters()
+    bridge = TaskBridge(rules, sent, counters, stops_at_reject=True)
     response = bridge.handle("outflow", outflow.plan, [_event(0, "1"), _event(1, "poison"), _event(2, "3")], None)
     assert [message["body"] for message in sent] == ["1"]
     failures: list[dict[str, Any]] = response["batchItemFailures"]
@@ -72,6 +69,7 @@ def test_the_bridge_sends_nothing_behind_the_record_and_reports_it_as_held_back(
         ("1", "body_not_json", False),
         ("2", "held_back", True),
     ]
+    assert faults_of(counters.snapshot()) == []
 
 
 def _event(number: int, body: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pytest
 from mqbridge.delivery import Settlement
 from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled
 from mqbridge.rules import load
-from mqbridge.telemetry import Counters, report
+from mqbridge.telemetry import Accounts, Counters
 from tests.unit.mqbridge.support import document, publish, record, streaming
 
 TASK = load(document(EventStreamings=[streaming()])).streamings[0]
@@ -17,7 +17,7 @@ def _reported(*outcomes: Settled, counters: Counters | None = None) -> Counters:
         Settlement(record(publish(payload=b"PAYLOAD"), id=str(at)), TASK, outcome)
         for at, outcome in enumerate(outcomes)
     ]
-    report(counters, "outflow", settlements)
+    Accounts(counters, "outflow", "direct").settled(settlements)
     return counters
 
 

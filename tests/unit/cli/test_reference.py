@@ -10,6 +10,7 @@ import yaml
 
 from mqbridge.rules import load
 from mqbridge.rules.declarations import Ignored, Refused, RulesDocument, settings_of
+from mqbridge.telemetry import METRICS
 from mqbridge_cli.reference import filled, main, sections
 from mqbridge_cli.rule_tests import RuleTests
 
@@ -26,6 +27,12 @@ of_each_page = pytest.mark.parametrize(("text", "document"), PAGES, ids=["rules"
 @of_each_page
 def test_the_page_has_the_tables_of_the_declarations(text: str, document: type) -> None:
     assert filled(text) == text, f"run make docs: {document.__name__}"
+
+
+def test_the_page_of_metrics_is_the_registry_s() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    assert filled(text) == text, "run make docs"
+    assert all(f"| `{name}` |" in text for name in METRICS)
 
 
 def test_the_command_fills_a_page_in_place(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class _Process:
             lines = [f'mqbridge_task_blocked{{rule="{name}"}} 1.0' for name in self.names]
             common = [
                 "# TYPE mqbridge_events_unmatched_total counter",
-                'mqbridge_events_unmatched_total{flow="outflow"} 2',
+                'mqbridge_events_unmatched_total{function="outflow"} 2',
             ]
             return 200, "\n".join(["# TYPE mqbridge_task_blocked gauge", *lines, *common, ""])
         if path == "/tasks":
@@ -86,5 +86,5 @@ def test_metrics_add_up_with_the_supervisor_s_own() -> None:
     counters.add("mqbridge_config_reloads_total", outcome="ok")
     text = generate_latest(registry_of_all([_Process("a"), _Process("b")], counters)).decode()
     assert 'mqbridge_config_reloads_total{outcome="ok"} 1.0' in text
-    assert 'mqbridge_events_unmatched_total{flow="outflow"} 4.0' in text
+    assert 'mqbridge_events_unmatched_total{function="outflow"} 4.0' in text
     assert 'mqbridge_task_blocked{rule="b"} 1.0' in text

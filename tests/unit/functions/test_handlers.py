@@ -363,13 +363,13 @@ def test_each_handler_carries_out_its_own_flow(sent: Captured) -> None:
     assert sent == []
 
 
-def test_received_records_are_counted_by_flow_and_trigger() -> None:
+def test_received_records_are_counted_by_function_and_trigger() -> None:
     counters = Counters()
     with using(Bridge(RULES, FakeSinks(), counters)):
         outbound_handler(sample("outbound-sqs-shapes.json"), None)
         inbound_handler(three(), None)
     received = {
-        dict(labels)["flow"] + " " + dict(labels)["trigger"]: value
+        dict(labels)["function"] + " " + dict(labels)["trigger"]: value
         for (name, labels), value in counters.snapshot().items()
         if name == "mqbridge_events_received_total"
     }
@@ -414,5 +414,5 @@ def test_a_sink_s_unknown_outcome_is_reported_and_counted_apart() -> None:
     sinks = FakeSinks(lambda message: unknown if message.topic == "devices/d1" else Delivered())
     with using(Bridge(RULES, sinks, counters)):
         assert failed(inbound_handler(three(), None)) == ["e-1"]
-    names = {name: value for (name, _), value in counters.snapshot().items() if "unknown" in name}
-    assert names == {"mqbridge_unknown_outcome_total": 1}
+    counted = {series: value for series, value in counters.snapshot().items() if "unknown" in series[0]}
+    assert counted == {("mqbridge_unknown_outcome_total", (("rule", "commands"), ("sink", "mqtt:mqtt-local"))): 1}

@@ -148,7 +148,7 @@ def test_everything_is_delivered_committed_and_counted(cluster: ScriptedCluster,
     assert sorted(map(int, world.sent)) == list(range(100))
     assert group.committed == {("commands", 0): 50, ("commands", 1): 50}
     values = world.counters.snapshot()
-    assert values["mqbridge_events_received_total", (("flow", "inbound"), ("trigger", "pull"))] == 100
+    assert values["mqbridge_events_received_total", (("function", "inbound"), ("trigger", "pull"))] == 100
     delivered = (("flow", "inbound"), ("rule", "commands"), ("outcome", "delivered"))
     assert values["mqbridge_records_total", delivered] == 100
 

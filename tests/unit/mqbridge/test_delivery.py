@@ -89,7 +89,8 @@ def test_what_may_succeed_later_fails_with_the_strategy_s_delay() -> None:
 
 def test_an_answer_that_never_came_stays_an_unknown_outcome() -> None:
     unknown = Failed("outcome_unknown", "no answer", is_unknown=True)
-    assert settle({}, unknown) == Failed("outcome_unknown", "no answer", 0.5, is_unknown=True)
+    expected = Failed("outcome_unknown", "no answer", 0.5, is_unknown=True, sink="mqtt:mqtt-local")
+    assert settle({}, unknown) == expected
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 3])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mqbridge.delivery import Settlement
 from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled
 from mqbridge.rules import InboundRule
-from mqbridge.telemetry import COUNTERS, OUTCOME_WORDS, Counters, logger, report
+from mqbridge.telemetry import METRICS, OUTCOME_WORDS, Accounts, Counters, logger
 from tests.unit.mqbridge.support import both_ways, command, quick, record
 
 RULE: InboundRule = both_ways().inbound[0]
@@ -23,7 +23,7 @@ OUTCOMES: list[Settled] = [
     Drop("rule_disabled"),
     Drop("loop", "came from there"),
     Failed("broker_busy", "code 2", 1.0),
-    Failed("outcome_unknown", "", 1.0, is_unknown=True),
+    Failed("outcome_unknown", "", 1.0, is_unknown=True, sink="mqtt:m"),
     Reject("illegal_topic", "mqttSecondTopic"),
     DeadLettered("illegal_topic", "mqttSecondTopic"),
     Discarded("illegal_topic", "mqttSecondTopic"),
@@ -34,6 +34,14 @@ def settlement(outcome: Settled, *, with_rule: bool = True, id: str = "r-1") -> 
     return Settlement(
         record(command(body=b"PAYLOAD"), id, event={"body": "PAYLOAD"}), RULE if with_rule else None, outcome
     )
+
+
+def report(counters: Counters, function: str, settlements: list[Settlement]) -> dict[str, int]:
+    """Enter settlements as one invocation's; what is planned of a record is what became of it."""
+    accounts = Accounts(counters, function, "direct")
+    accounts.received([each.record for each in settlements])
+    accounts.planned(settlements)
+    return accounts.settled(settlements)
 
 
 def total(counters: Counters, name: str, **labels: str) -> float:
@@ -150,15 +158,17 @@ def test_only_declared_counters_with_their_labels_can_be_counted() -> None:
 
 def test_no_label_is_unbounded() -> None:
     """A client id, topic or message id as a label makes a series per device."""
-    labels = {label for names, _ in COUNTERS.values() for label in names}
-    assert labels == {"flow", "trigger", "rule", "outcome", "reason", "intentional", "stage", "error_type"}
+    labels = {label for metric in METRICS.values() for label in metric.labels}
+    of_sets = {"function", "flow", "trigger", "outcome", "reason", "intentional", "stage", "error_type"}
+    of_documents, of_processes = {"rule", "sink", "broker"}, {"hash", "rules", "version", "python"}
+    assert labels == of_sets | of_documents | of_processes
 
 
 def test_a_snapshot_is_a_copy() -> None:
     counters = Counters()
-    counters.add("mqbridge_events_unmatched_total", flow="inbound")
+    counters.add("mqbridge_events_unmatched_total", function="inbound")
     before = counters.snapshot()
-    counters.add("mqbridge_events_unmatched_total", flow="inbound")
+    counters.add("mqbridge_events_unmatched_total", function="inbound")
     assert list(before.values()) == [1]
 
 

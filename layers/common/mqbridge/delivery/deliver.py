@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from mqbridge.delivery.dead_letters import DeadLetter, Redrive, dead_letter, stage_of
@@ -14,6 +15,9 @@ from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, 
 from mqbridge.rules import DeadLetterQueue, Rule, RunOptions
 
 __all__ = ["Delivery", "Settlement", "settled_records"]
+
+# Instances of both kinds may have one id, so sinks are named kind:id.
+OnSent = Callable[[str, Sequence[Outgoing], Sequence[Sent], float], None]
 
 _DELIVERED = Delivered()
 
@@ -35,6 +39,7 @@ class Delivery:
         chance: a source of random numbers from 0 to 1.
         clock: Unix time in seconds.
         redrive: that what is carried out was dead-lettered before, for the letters of what fails again.
+        on_sent: called after every call that sent messages, with the sink's name, the messages, what became of them, and the seconds.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class Delivery:
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
         redrive: Redrive | None = None,
+        on_sent: OnSent | None = None,
     ) -> None:
         self._sinks = sinks
         self._queues = queues_beside(sinks)
@@ -52,6 +58,7 @@ class Delivery:
         self._chance = chance
         self._clock = clock
         self._redrive = redrive
+        self._on_sent = on_sent
 
     def carry_out(self, plan: Sequence[Planned], deadline: float) -> list[Settlement]:
         """Send everything that the plan says, and return one settlement per planned outcome, in the same order.
@@ -75,9 +82,15 @@ class Delivery:
             else:
                 outcomes.append(planned.outcome)
         for (kind, instance_id), entries in by_instance.items():
-            sent = self._sinks.send(kind, instance_id, [message for _, message in entries], deadline)
+            messages = [message for _, message in entries]
+            begun = time.monotonic()
+            sent = self._sinks.send(kind, instance_id, messages, deadline)
+            sink = f"{kind}:{instance_id}"
+            if self._on_sent is not None:
+                self._on_sent(sink, messages, sent, time.monotonic() - begun)
             for (at, _), outcome in zip(entries, sent, strict=True):
-                outcomes[at] = _worse(outcomes[at], outcome)
+                if outcome is not _DELIVERED:
+                    outcomes[at] = _worse(outcomes[at], _at_sink(sink, outcome))
         return outcomes
 
     def _judge(self, planned: Planned, outcome: Settled) -> Settlement:
@@ -92,7 +105,7 @@ class Delivery:
                     outcome.stage or "sending",
                 )
             else:
-                outcome = Failed(outcome.reason, outcome.detail, delay_s, outcome.is_unknown, outcome.stage)
+                outcome = replace(outcome, retry_after_s=delay_s)
         return Settlement(planned.record, planned.rule, outcome)
 
     def _age_s(self, record: Record) -> float:
@@ -141,6 +154,10 @@ class Delivery:
 
 # Of what the rules made of one record, the worst counts for the platform: anything to retry, then anything to report.
 _SEVERITY: dict[type, int] = {Failed: 3, Reject: 2, DeadLettered: 1, Discarded: 1, Delivered: 0, Drop: 0}
+
+
+def _at_sink(sink: str, outcome: Settled) -> Settled:
+    return replace(outcome, sink=sink) if isinstance(outcome, Failed) and outcome.is_unknown else outcome
 
 
 def _worse(one: Settled, other: Settled) -> Settled:

@@ -1,0 +1,24 @@
+"""Handlers in the test's own process, into real brokers; afterwards their accounts have to add up."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mqbridge.delivery import OpenSinks
+from mqbridge.handler import Bridge, using
+from mqbridge.rules import Rules
+from mqbridge.telemetry import Counters
+from tests.identity import faults_of
+
+__all__ = ["handling"]
+
+
+@contextmanager
+def handling(rules: Rules) -> Iterator[Counters]:
+    """Have handlers run by `rules` with real sinks, and yield what they count."""
+    sinks, counters = OpenSinks(rules), Counters()
+    try:
+        with using(Bridge(rules, sinks, counters)):
+            yield counters
+    finally:
+        sinks.close()
+    assert faults_of(counters.snapshot()) == []
