@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 __all__ = ["UnresolvedSecret", "expire", "resolve", "resolve_if_reference"]
 
@@ -154,21 +155,24 @@ def _say_overdue(reference: str, why: str) -> None:
 
 def _ask_aws(service: str, name: str) -> str:
     try:
-        import boto3  # here, because it costs a cold start 300 ms, and most deployments name no such secret
+        # Here, because boto3 costs a cold start 300 ms, and most deployments name no such secret.
+        from aws_lambda_powertools.utilities.parameters import GetParameterError, SecretsProvider, SSMProvider
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
         raise _Unreadable("needs boto3 (extra mqbridge[aws])") from None
     config = Config(connect_timeout=AWS_TIMEOUT_S, read_timeout=AWS_TIMEOUT_S, retries={"total_max_attempts": 2})
+    found: Any
     try:
         if service == "ssm":
-            answer = boto3.client("ssm", config=config).get_parameter(Name=name, WithDecryption=True)
-            return answer["Parameter"].get("Value", "")
-        stored = boto3.client("secretsmanager", config=config).get_secret_value(SecretId=name)
-    except ClientError as error:
-        raise _Unreadable(f"AWS answered {error.response.get('Error', {}).get('Code', 'an error')}") from None
-    except BotoCoreError as error:
-        raise _Unreadable(f"AWS cannot be asked: {type(error).__name__}") from None
-    if "SecretString" not in stored:
+            found = SSMProvider(boto_config=config).get(name, decrypt=True, force_fetch=True)
+        else:
+            found = SecretsProvider(boto_config=config).get(name, force_fetch=True)
+    except (GetParameterError, BotoCoreError) as error:
+        why = error.__context__ or error  # Powertools has the text alone of what boto3 raised
+        if isinstance(why, ClientError):
+            raise _Unreadable(f"AWS answered {why.response.get('Error', {}).get('Code', 'an error')}") from None
+        raise _Unreadable(f"AWS cannot be asked: {type(why).__name__}") from None
+    if not isinstance(found, str):
         raise _Unreadable("expected text, got a binary secret")
-    return stored["SecretString"]
+    return found

@@ -2,11 +2,13 @@
 
 import copy
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -191,3 +193,10 @@ parents = st.text(st.characters(exclude_characters="\0+#/$", codec="utf-8"), min
 def mqtt_topics(draw: st.DrawFn) -> str:
     """A topic that a device can publish to, with any number of levels, empty ones among them."""
     return "/".join([draw(parents), *draw(st.lists(levels, max_size=4))])
+
+
+def forget_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have imports of boto3 fail, also those of Powertools, which may have imported it for another test."""
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    for name in [each for each in sys.modules if each.startswith("aws_lambda_powertools.utilities.parameters")]:
+        monkeypatch.delitem(sys.modules, name)

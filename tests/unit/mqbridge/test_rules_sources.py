@@ -34,7 +34,7 @@ from mqbridge.sources.places import (
 )
 from mqbridge.sources.reading import CannotRead
 from mqbridge.telemetry import Counters
-from tests.unit.mqbridge.support import ROOT, document, outbound_rule
+from tests.unit.mqbridge.support import ROOT, document, forget_boto3, outbound_rule
 
 
 def text_of(topic: str = "telemetry", **more: Any) -> str:
@@ -384,7 +384,7 @@ def test_without_region_or_boto3_that_is_said(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     for source in ("ssm:/rules", "appconfig:a/b/c"):
         assert Watched(source).refusal() == f"{source}: AWS cannot be asked: NoRegionError"
-    monkeypatch.setitem(__import__("sys").modules, "boto3", None)
+    forget_boto3(monkeypatch)
     for source in ("ssm:/rules", "s3://bucket/key", "appconfig:a/b/c"):
         assert Watched(source).refusal() == f"{source}: needs boto3 (extra mqbridge[aws])"
 

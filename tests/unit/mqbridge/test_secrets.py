@@ -1,7 +1,6 @@
 """Secrets by reference: found where the reference says, and never quoted where they cannot be used."""
 
 import json
-import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from moto import mock_aws
 
 from mqbridge import secrets
 from mqbridge.secrets import UnresolvedSecret, expire, resolve, resolve_if_reference
+from tests.unit.mqbridge.support import forget_boto3
 
 PLANTED = "planted-s3cr3t"
 
@@ -167,6 +167,6 @@ def test_missing_region_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_boto3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "boto3", None)
+    forget_boto3(monkeypatch)
     assert refused("ssm:name") == "needs boto3 (extra mqbridge[aws])"
     assert refused("secretsmanager:name#key") == "needs boto3 (extra mqbridge[aws])"

@@ -45,13 +45,13 @@ def content_of(answer: Mapping[str, Any], member: str) -> bytes:
     return content
 
 
-def error_code(error: Exception) -> str:
+def error_code(error: BaseException) -> str:
     """Return AWS's word for what it refused, empty if it is no answer of AWS."""
     response = getattr(error, "response", None)  # botocore's ClientError, whose class would have to be imported
     return str(response.get("Error", {}).get("Code", "an error")) if isinstance(response, Mapping) else ""
 
 
-def cannot_ask(error: Exception) -> CannotRead:
+def cannot_ask(error: BaseException) -> CannotRead:
     """Translate what boto3 raised, without AWS's text: of a wrong signature it holds the session token."""
     if isinstance(error, CannotRead):
         return error

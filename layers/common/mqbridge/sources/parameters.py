@@ -26,11 +26,13 @@ def fetch_of_parameter(place: Parameter) -> Callable[[], bytes | None]:
 
 
 def _whole(client: Any, name: str) -> bytes:
+    from aws_lambda_powertools.utilities.parameters import GetParameterError, SSMProvider  # here: it brings boto3
+
     try:
-        value: str = client.get_parameter(Name=name, WithDecryption=True)["Parameter"].get("Value", "")
-    except Exception as error:
-        raise cannot_ask(error) from None
-    return value.encode()
+        value = SSMProvider(boto3_client=client).get(name, decrypt=True, force_fetch=True)
+    except GetParameterError as error:
+        raise cannot_ask(error.__context__ or error) from None  # Powertools has the text alone of what boto3 raised
+    return str(value).encode()
 
 
 def in_parts(client: Any, path: str) -> bytes:
