@@ -31,6 +31,7 @@ def main(rules: Path, directory: Path, packages: Path | None = None) -> int:
         return exit_code
     document = read_document(rules.read_text(encoding="utf-8-sig"), str(rules)).data
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    directory.mkdir(parents=True, exist_ok=True)
     (directory / "rules.json").write_text(text, encoding="utf-8")
     for each in sorted(rules.parent.iterdir()):
         if each.name in OWN or each.name.startswith((".", "__")) or each.suffix in DOCUMENTS:

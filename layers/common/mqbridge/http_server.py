@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from mqbridge.http_access import NoAccess, check_access
-from mqbridge.http_entry import FC_HEADERS, Context, Handler
+from mqbridge.http_entry import FC_HEADERS, Context, Handler, answered
 from mqbridge.triggers import HttpRequest, HttpResponse
 
 __all__ = ["HandlerServer", "main"]
@@ -67,8 +67,10 @@ class HandlerServer(ThreadingHTTPServer):
         self._count(1)
         try:
             with self._turns:
+                if not self.is_fc:
+                    return answered(self._handler, request, context)
                 response: HttpResponse = self._handler(request, context)
-            return response
+                return response
         finally:
             self._count(-1)
 
