@@ -209,6 +209,31 @@ def test_what_comes_through_a_gateway_with_the_token_is_taken(name: str, change:
 
 
 @pytest.mark.usefixtures("_process", "_token")
+@pytest.mark.parametrize(
+    ("path", "control_path", "token", "statuses"),
+    [
+        ("/invoke", "/invoke", None, (200, "200")),  # an event, and RAM says who may invoke
+        ("/invoke", "/http-invoke", None, (401, "404")),
+        ("/events", None, None, (401, "404")),
+        ("/events", "/http-invoke", "wrong", (401, "404")),
+        ("/events", "/http-invoke", TOKEN, (200, "200")),
+    ],
+)
+def test_a_custom_runtime_asks_requests_for_the_token_and_invocations_not(
+    path: str, control_path: str | None, token: str | None, statuses: tuple[int, str]
+) -> None:
+    headers = {
+        "x-fc-request-id": "1-65a1",
+        "x-fc-control-path": control_path,
+        "authorization": token and f"Bearer {token}",
+    }
+    sent = {name: value for name, value in headers.items() if value is not None}
+    body = json.dumps([{"props": {"firstTopic": "devices"}, "body": "x"}]).encode()
+    answer = functions.outbound.app.handler(HttpRequest(path=path, headers=sent, body=body), None)
+    assert (answer.status, answer.headers["x-fc-status"]) == statuses
+
+
+@pytest.mark.usefixtures("_process", "_token")
 def test_nothing_of_a_body_is_read_before_its_sender_is_known() -> None:
     answer = functions.outbound.app.handler(HttpRequest(body=b"not JSON"), None)
     assert answer.status == 401
