@@ -48,3 +48,29 @@ def test_numbers_are_the_template_s() -> None:
     assert f"`VisibilityTimeout` is {queue['VisibilityTimeout']} s" in text
     assert f"`maxReceiveCount` is {queue['RedrivePolicy']['maxReceiveCount']}" in text
     assert f"timeout of {DOCUMENT['Globals']['Function']['Timeout']} s" in text
+
+
+def test_costs_are_what_the_formula_gives() -> None:
+    text = section("What it costs")
+    shared = DOCUMENT["Globals"]["Function"]
+    assert f"{shared['MemorySize'] / 1024} GB" in text
+    assert f"{shared['MemorySize']} MB have {shared['MemorySize'] / 1769:.2f}" in text  # 1,769 MB are one vCPU
+    rows = re.findall(r"^" + r"\| ([\d,.]+) " * 7 + r"\|$", text, re.M)
+    assert len(rows) == 3
+    for row in rows:
+        messages, invocations, requests, of_lambda, of_sqs, of_iot, all_of_it = (
+            float(each.replace(",", "")) for each in row
+        )
+        assert invocations == 1_000_000 / messages
+        assert requests == 1_000_000 * (1 + 2 / min(messages, 10))
+        seconds = 0.02 + 0.0001 * messages
+        lambda_usd = invocations * (0.20 / 1_000_000 + seconds * shared["MemorySize"] / 1024 * 0.0000133334)
+        sqs_usd = requests * 0.40 / 1_000_000
+        assert abs(of_lambda - lambda_usd) <= 0.0005
+        assert abs(of_sqs - sqs_usd) <= 0.005
+        assert of_iot == 0.15 + 0.15
+        assert abs(all_of_it - (lambda_usd + sqs_usd + of_iot)) <= 0.005
+    assert messages == DOCUMENT["Resources"]["Outbound"]["Properties"]["Events"]["Batch"]["Properties"]["BatchSize"]
+    queues = [each for each in DOCUMENT["Resources"].values() if "RedrivePolicy" in each.get("Properties", {})]
+    assert len(queues) == 4
+    assert f"{5 * 3 * 60 * 24 * 30:,} requests" in text
