@@ -60,7 +60,8 @@ def pull(bridge: Bridge, left_s: float = 30.0) -> dict[str, int]:
 
 
 def send(rocketmq: RocketMQ, topic: str, bodies: Sequence[str], properties: Mapping[str, str] | None = None) -> None:
-    """Store the bodies in turn in all queues of the topic, each for a device of its queue."""
+    """Store the bodies in turn in all queues of the topic, each for a device of its queue; return when consumers can see them."""
+    before = stored(rocketmq, topic)
     messages = [
         Message(
             topic=topic,
@@ -75,6 +76,20 @@ def send(rocketmq: RocketMQ, topic: str, bodies: Sequence[str], properties: Mapp
     outcomes = producer.send(messages, time.monotonic() + 10)
     producer.close()
     assert not [each for each in outcomes if each.error]
+    # A broker has stored a message some time before it shows it (ReputMessageService).
+    assert wait_until(lambda: stored(rocketmq, topic) == before + len(bodies), timeout_s=10)
+
+
+def stored(rocketmq: RocketMQ, topic: str) -> int:
+    """Return how many messages of a topic consumers can see."""
+    client = Client([rocketmq.name_server])
+    looking = Drain(client, group="GID_looking", topic=topic, start_from=StartFrom.first())
+    looking.open(time.monotonic() + 5)
+    looking.pull(time.monotonic() + 5)
+    count = looking.left
+    looking.close(time.monotonic() + 5)
+    client.close()
+    return count
 
 
 def gathered(found: list[StoredMessage], more: list[StoredMessage]) -> list[StoredMessage]:

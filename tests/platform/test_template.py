@@ -231,7 +231,8 @@ def actions_of(statement: dict[str, Any]) -> list[str]:
 def test_a_function_may_read_its_own_queue_and_no_other(name: str) -> None:
     """SAM would add a policy that reads every queue of the account, unless a function brings its role."""
     role = reference(FUNCTIONS[name]["Role"])
-    (own,) = statements(role)
+    own, *others = statements(role)
+    assert [each["Action"] for each in others] == (["iot:Publish"] if name == "Inbound" else [])
     assert reference(own["Resource"]) == reference(batch_of(FUNCTIONS[name])["Queue"])
     assert set(own["Action"]) == {
         "sqs:ReceiveMessage",
@@ -337,6 +338,27 @@ def test_functions_may_read_secrets_and_their_own_source_of_rules_and_nothing_el
     policy = evaluated(RESOURCES["SharedPolicy"]["Properties"]["PolicyDocument"], parameters)
     allowed = {(action, each["Resource"]) for each in policy["Statement"] for action in actions_of(each)}
     assert allowed == ALWAYS_ALLOWED | {(action, resource) for action in actions}
+
+
+@pytest.mark.parametrize(
+    ("topic", "resources"),
+    [
+        ("", []),
+        (
+            "devices",
+            [
+                "arn:aws:iot:eu-central-1:123456789012:topic/devices",
+                "arn:aws:iot:eu-central-1:123456789012:topic/devices/*",
+            ],
+        ),
+    ],
+)
+def test_inbound_may_publish_by_iot_data_below_one_topic_only(topic: str, resources: list[str]) -> None:
+    assert re.search(DOCUMENT["Parameters"]["IotDataTopic"]["AllowedPattern"], topic)
+    (policy,) = evaluated(RESOURCES["InboundRole"]["Properties"]["Policies"], {**PSEUDO, "IotDataTopic": topic})
+    allowed = [each for each in policy["PolicyDocument"]["Statement"] if "iot:Publish" in actions_of(each)]
+    assert [resource for each in allowed for resource in each["Resource"]] == resources
+    assert not any(re.search(DOCUMENT["Parameters"]["IotDataTopic"]["AllowedPattern"], each) for each in ("a/b", "*"))
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
-from mqbridge.rules import RocketMQInstance, Tls
+from mqbridge.rules import RocketMQInstance
 from mqbridge.secrets import UnresolvedSecret, expire, resolve
+from mqbridge.tls import tls_context
 from rocketmq_remoting import Client, Credentials
 
-if TYPE_CHECKING:
-    import ssl
-
-__all__ = ["RenewedCredentials", "credentials_of", "expire_keys", "open_client", "tls_context"]
+__all__ = ["RenewedCredentials", "credentials_of", "expire_keys", "open_client"]
 
 # Keys in a file or in a secret that is cached cost nothing to look at; what AWS keeps is asked for by `secrets`, every 300 s.
 LOOK_AGAIN_S = 30.0
@@ -110,13 +107,3 @@ def credentials_of(instance: RocketMQInstance) -> RenewedCredentials | None:
 def expire_keys(instance: RocketMQInstance) -> None:
     """Have the stores of the instance's keys asked again: a broker refused them."""
     expire((instance.access_key, instance.secret_key, instance.security_token))
-
-
-def tls_context(tls: Tls) -> "ssl.SSLContext":
-    """Return a context that verifies certificate and host name, with the client's own certificate where there is one."""
-    import ssl  # here, because it costs a cold start 10 ms
-
-    context = ssl.create_default_context(cafile=tls.ca_file)
-    if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
-    return context

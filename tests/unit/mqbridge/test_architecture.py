@@ -131,12 +131,25 @@ MAY_USE = {
     "patterns": set(),
     "cleanse": {"events", "extract", "json_text", "patterns", "regexes"},
     "rules": {"patterns", "extract", "cleanse", "json_text", "regexes"},
-    "flows": {"mapping", "rules", "messages", "outcomes", "events", "extract", "cleanse", "json_text", "presence"},
+    "aws_iot": {"messages", "outcomes"},
+    "flows": {
+        "aws_iot",
+        "mapping",
+        "rules",
+        "messages",
+        "outcomes",
+        "events",
+        "extract",
+        "cleanse",
+        "json_text",
+        "presence",
+    },
     "presence": {"messages", "outcomes"},
     "sources": {"rules", "telemetry"},
     "triggers": {"messages", "outcomes", "presence"},
     "pulling": {"inbound_source", "messages", "outcomes", "rocketmq", "rules", "secrets"},
     "delivery": {
+        "aws_iot",
         "messages",
         "outcomes",
         "rules",
@@ -162,7 +175,19 @@ def test_a_room_uses_only_what_it_may(room: str, allowed: set[str]) -> None:
 
 @pytest.mark.parametrize(
     "room",
-    ["flows", "rules", "mapping", "messages", "outcomes", "patterns", "presence", "extract", "events", "json_text"],
+    [
+        "aws_iot",
+        "flows",
+        "rules",
+        "mapping",
+        "messages",
+        "outcomes",
+        "patterns",
+        "presence",
+        "extract",
+        "events",
+        "json_text",
+    ],
 )
 def test_pure_rooms_have_no_socket_clock_randomness_or_environment(room: str) -> None:
     impure = {

@@ -1,6 +1,7 @@
 """MQTT as a sink: publish a batch, drive the network until every acknowledgement is in. No background thread.
 
-Delivered is PUBACK or PUBCOMP; QoS 0 knows no answer, there it is "written to the connection".
+Delivered is PUBACK or PUBCOMP; QoS 0 knows no answer, there it is "written to the connection". To a broker that takes no QoS 2 a message is
+published at the QoS that it takes.
 """
 
 import itertools
@@ -12,6 +13,7 @@ from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from mqbridge.aws_iot import MAX_QOS
 from mqbridge.delivery.sinks import Outgoing, Sent
 from mqbridge.messages import MqttMessage
 from mqbridge.mqtt import KEEP_ALIVE_S, Publish, address_of, expire_secrets, new_client
@@ -92,6 +94,8 @@ class _Connection:
         self._is_not_let_in = False
         self._window = MAX_IN_FLIGHT
         self._max_packet_bytes: int | None = None
+        # What knows no QoS 2 ends the connection over it; AWS IoT Core does not say so under 3.1.1.
+        self._max_qos = MAX_QOS if instance.is_aws_iot else 2
         self._packet_ids = itertools.cycle(range(1, 65_536))
         self._outcomes: list[Sent | None] = []
         self._awaited: dict[int, int] = {}  # places in the outcomes by packet identifier
@@ -140,11 +144,12 @@ class _Connection:
         self._client.write_out()
 
     def _publish(self, message: MqttMessage) -> None:
-        packet_id = next(self._packet_ids) if message.qos else 0
+        qos = min(message.qos, self._max_qos)
+        packet_id = next(self._packet_ids) if qos else 0
         publish = Publish(
             message.topic,
             message.payload,
-            message.qos,
+            qos,
             message.retain,
             False,
             packet_id,
@@ -183,6 +188,7 @@ class _Connection:
         self._refusal = None
         self._window = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
         self._max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
+        self._max_qos = min(self._max_qos, getattr(properties, "MaximumQoS", 2))
 
     def _on_disconnect(
         self,

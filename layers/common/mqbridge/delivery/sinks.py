@@ -74,9 +74,14 @@ class OpenSinks:
         return sink
 
     def _mqtt(self, instance_id: str) -> Sink:
+        instance = self._rules.mqtt[instance_id]
+        if instance.is_iot_data:
+            from .iot_data_sink import IotDataSink
+
+            return IotDataSink(instance)
         from .mqtt_sink import MqttSink  # here, because importing paho costs a cold start that publishes nothing 35 ms
 
-        return MqttSink(self._rules.mqtt[instance_id])
+        return MqttSink(instance)
 
     def _rocketmq(self, instance_id: str) -> Sink:
         from .rocketmq_sink import RocketMQSink

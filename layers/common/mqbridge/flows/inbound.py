@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from mqbridge.aws_iot import limit_broken
 from mqbridge.mapping import comes_from, to_mqtt
 from mqbridge.messages import Record, RocketMQMessage
 from mqbridge.outcomes import Drop, Plan, Planned, Reject, Send
@@ -37,11 +38,15 @@ def _plan_by(rule: InboundRule, message: RocketMQMessage, rules: Rules) -> Plan:
     instance_id, parent = str(rule.destination.instance_id), rule.destination.topic
     if comes_from(message, instance_id=instance_id, parent=parent):
         return Drop("loop", f"the message came from {instance_id}/{parent} by an outbound rule")
+    instance = rules.mqtt[instance_id]
     mapped = to_mqtt(
         message,
         instance_id=instance_id,
         parent=parent,
-        protocol_version=rules.mqtt[instance_id].protocol_level,
+        protocol_version=instance.protocol_level,
         max_topic_length=rules.limits.max_topic_length,
     )
-    return mapped if isinstance(mapped, Reject) else Send((mapped,))
+    if isinstance(mapped, Reject):
+        return mapped
+    broken = limit_broken(mapped) if instance.is_aws_iot else None
+    return broken or Send((mapped,))

@@ -9,9 +9,9 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from mqbridge.mqtt.driven import DrivenClient
-from mqbridge.rocketmq import tls_context
 from mqbridge.rules import MqttInstance, Tls
 from mqbridge.secrets import UnresolvedSecret, expire, resolve, resolve_if_reference
+from mqbridge.tls import references, tls_context
 
 __all__ = ["KEEP_ALIVE_S", "address_of", "expire_secrets", "new_client"]
 
@@ -36,7 +36,12 @@ def new_client(
     Raises:
         UnresolvedSecret: a secret that the instance refers to cannot be had.
         OSError: a file that its Tls names cannot be read.
+        ValueError: its endpoint is no MQTT broker's.
     """
+    if instance.is_iot_data:
+        raise ValueError(
+            f"{instance.instance_id}: {instance.endpoint} only publishes, from functions; to subscribe takes an mqtts endpoint"
+        )
     is_five = instance.protocol_level == 5
     client = DrivenClient(
         CallbackAPIVersion.VERSION2,
@@ -61,7 +66,8 @@ def new_client(
 
 def expire_secrets(instance: MqttInstance) -> bool:
     """Have the stores of the instance's secrets asked again, since the broker refused them; tell whether any will be."""
-    return expire((instance.username, instance.password, instance.access_key, instance.secret_key))
+    own = (instance.username, instance.password, instance.access_key, instance.secret_key)
+    return expire((*own, *references(instance.tls)))
 
 
 def _set_user(client: Client, instance: MqttInstance, client_id: str) -> None:

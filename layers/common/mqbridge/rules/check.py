@@ -76,6 +76,9 @@ class _Checker:
                 got = "those of several instances"
                 yield Fault(code="MB212", path=(*path, "NameServers"), expected="name servers of one cluster", got=got)
             yield from _tls((*path, "Tls"), cluster.tls)
+            if cluster.tls is not None and cluster.tls.alpn is not None:
+                got = repr(cluster.tls.alpn)
+                yield Fault(code="MB212", path=(*path, "Tls", "Alpn"), expected="none: RocketMQ knows no ALPN", got=got)
             if cluster.client == "native":
                 yield from _native(path, cluster)
 
@@ -380,12 +383,34 @@ def _mqtt_instance(path: Path, instance: MqttInstance) -> Iterator[Fault]:
         yield Fault(
             code="MB212", path=(*path, "Tls"), expected="an mqtts endpoint with it", got=repr(instance.endpoint)
         )
+    if instance.is_iot_data:
+        # AWS's own credentials sign the requests, those of the function's role.
+        settings: tuple[tuple[str, Any], ...] = (
+            ("Username", instance.username),
+            ("Password", instance.password),
+            ("Auth", instance.auth),
+            ("Tls", instance.tls),
+            ("PresenceFrom", instance.presence_from),
+        )
+        for key, value in settings:
+            if value is not None:
+                got = repr(instance.endpoint)
+                yield Fault(code="MB212", path=(*path, key), expected="an mqtts endpoint with it", got=got)
     yield from _tls((*path, "Tls"), instance.tls)
 
 
 def _tls(path: Path, tls: Tls | None) -> Iterator[Fault]:
-    if tls is not None and (tls.cert_file is None) != (tls.key_file is None):
-        yield Fault(code="MB212", path=path, expected="CertFile and KeyFile together", got="one of them")
+    if tls is None:
+        return
+    for name in ("ca", "cert", "key"):
+        if getattr(tls, name) is not None and getattr(tls, f"{name}_file") is not None:
+            key = name.capitalize()
+            yield Fault(code="MB212", path=(*path, key), expected=f"either {key} or {key}File", got="both")
+    if (tls.cert or tls.cert_file) is None and (tls.key or tls.key_file) is None:
+        return
+    if (tls.cert or tls.cert_file) is None or (tls.key or tls.key_file) is None:
+        expected = "CertFile and KeyFile together, or Cert and Key, which are references to the same"
+        yield Fault(code="MB212", path=path, expected=expected, got="one of them")
 
 
 def _native(path: Path, cluster: RocketMQInstance) -> Iterator[Fault]:

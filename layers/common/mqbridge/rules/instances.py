@@ -25,16 +25,40 @@ _ADDRESS = Text(
     rf"[^\s:/]+:[0-9]{{1,5}}|\[[0-9a-fA-F:.]+\]:[0-9]{{1,5}}|{_APSARA_ENDPOINT.pattern}",
 )
 _PATH = Text("a file's path", r".+")
+# ID-ats.iot.REGION.amazonaws.com, also of VPC endpoints (ID.data.iot.REGION.vpce.amazonaws.com).
+_AWS_IOT = re.compile(r"\.iot\.([a-z0-9-]+)\.(?:vpce\.)?amazonaws\.com(?:\.cn)?(?::[0-9]+)?/?$")
 
 
 class Tls(Declaration):
-    """TLS of a connection. Certificates are verified always; without CaFile, against the system's."""
+    """TLS of a connection. Certificates are verified always; without Ca or CaFile, against the system's."""
 
     ca_file: str | None = setting(
         "CaFile", _PATH, default=None, doc="PEM file of the authorities to trust.", example="ca.pem"
     )
+    ca: str | None = setting("Ca", Secret(), default=None, doc="Their PEM text by reference, instead of CaFile.")
     cert_file: str | None = setting("CertFile", _PATH, default=None, doc="PEM certificate of this client (mutual TLS).")
-    key_file: str | None = setting("KeyFile", _PATH, default=None, doc="PEM key of CertFile.")
+    cert: str | None = setting(
+        "Cert",
+        Secret(),
+        default=None,
+        doc="The certificate's PEM text by reference, instead of CertFile.",
+        example="secretsmanager:mqbridge/iot#certificate",
+    )
+    key_file: str | None = setting("KeyFile", _PATH, default=None, doc="PEM key of the certificate, not encrypted.")
+    key: str | None = setting(
+        "Key",
+        Secret(),
+        default=None,
+        doc="The key's PEM text by reference, instead of KeyFile.",
+        example="secretsmanager:mqbridge/iot#key",
+    )
+    alpn: str | None = setting(
+        "Alpn",
+        Text("the name of a protocol, at most 255 printable characters", r"[!-~]{1,255}"),
+        default=None,
+        doc="The protocol that is asked for (ALPN). AWS IoT Core on port 443 wants x-amzn-mqtt-ca, or mqtt with a custom authorizer.",
+        example="x-amzn-mqtt-ca",
+    )
 
 
 class ClientIdFrom(Declaration):
@@ -93,9 +117,11 @@ class MqttInstance(Declaration):
     endpoint: str = setting(
         "Endpoint",
         Text(
-            "mqtt://host[:port] or mqtts://host[:port]", r"mqtts?://([^\s:/@\[\]]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?"
+            "mqtt://host[:port], mqtts://host[:port] or iot-data://host[:port]",
+            r"(mqtts?|iot-data)://([^\s:/@\[\]]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?",
         ),
-        doc="Where the broker listens; mqtts is TLS. The ports default to 1883 and 8883.",
+        doc="Where the broker listens; mqtts is TLS. iot-data publishes by AWS IoT Core's HTTPS API, with the function's own "
+        "permissions; nothing can be subscribed to by it. The ports default to 1883, 8883 and 443.",
         example="mqtt://127.0.0.1:1883",
     )
     version: str | None = setting(
@@ -171,6 +197,22 @@ class MqttInstance(Declaration):
         default=1,
         doc="2 avoids duplicates between broker and runner, for two packets more a message; a crash loses none either way.",
     )
+
+    @property
+    def is_iot_data(self) -> bool:
+        """Whether messages are published by AWS IoT Core's HTTPS API."""
+        return self.endpoint.startswith("iot-data:")
+
+    @property
+    def is_aws_iot(self) -> bool:
+        """Whether the broker is AWS IoT Core, as far as its address tells."""
+        return self.is_iot_data or _AWS_IOT.search(self.endpoint) is not None
+
+    @property
+    def aws_region(self) -> str:
+        """The region in the address of AWS IoT Core, "" if there is none."""
+        match = _AWS_IOT.search(self.endpoint)
+        return match[1] if match else ""
 
     @property
     def protocol_level(self) -> int:
