@@ -163,8 +163,12 @@ class _BuiltIn:
             told = self._told.get(timeout=timeout_s)
         except queue.Empty:
             return None
-        crashed = {"errorType": "ProcessExited", "errorMessage": "Process exited unexpectedly", "stackTrace": []}
-        return {"error": crashed} if told is None else told
+        if told is not None:
+            return told
+        self._process.wait()  # so that the next invocation knows
+        return {
+            "error": {"errorType": "ProcessExited", "errorMessage": "Process exited unexpectedly", "stackTrace": []}
+        }
 
     def _read(self, read_end: int) -> None:
         with os.fdopen(read_end, encoding="utf-8") as results:

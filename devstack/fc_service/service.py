@@ -110,7 +110,9 @@ class FcService:
         if name not in self.functions:
             raise LookupError(f"expected one of the functions {', '.join(self.functions)}, got {name!r}")
         with self._lock:
-            if name not in self._instances or not self._instances[name].is_usable:
+            if name in self._instances and not self._instances[name].is_usable:
+                self._instances.pop(name).close()
+            if name not in self._instances:
                 log_path = Path(self._folder.name) / f"{name}.log"
                 self._instances[name] = start(self.functions[name], self._code, log_path, self._environment)
             return self._instances[name]

@@ -4,16 +4,21 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import flask
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import functions.inbound.app
+import functions.outbound.app
+from mqbridge.http_entry import http_function
 from mqbridge.testing import capture
 from mqbridge.triggers import Undelivered
-from tests.unit.mqbridge.support import EVENTS, document, inbound_rule, outbound_rule, streaming
+from tests.unit.mqbridge.support import EVENTS, any_text, document, inbound_rule, outbound_rule, quick, streaming
 
 RULES = document(
     OutboundRules=[outbound_rule()],
@@ -36,6 +41,19 @@ def main(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.setenv("MQBRIDGE_HTTP_AUTH", "platform")
     yield importlib.import_module("functions.main")
     sys.modules.pop("functions.main")
+
+
+@dataclass(frozen=True)
+class Request:
+    """As much of a request as is asked for."""
+
+    method: str
+    headers: dict[str, str]
+    body: bytes
+    path: str = "/"
+
+    def get_data(self) -> bytes:
+        return self.body
 
 
 def call(function: Callable[[flask.Request], Any], **request: Any) -> flask.Response:
@@ -117,3 +135,51 @@ def test_it_does_not_start_before_it_is_said_who_may_call() -> None:
 
     with pytest.raises(NoAccess, match="MQBRIDGE_HTTP_AUTH"):
         importlib.import_module("functions.main")
+
+
+KEYS = [
+    "specversion",
+    "id",
+    "type",
+    "subject",
+    "data",
+    "data_base64",
+    "props",
+    "firstTopic",
+    "body",
+    "topic",
+    "payload",
+]
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | any_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
+    max_leaves=12,
+)
+CONTENT_TYPES = [
+    "",
+    "application/json",
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
+    "a/b",
+    "x",
+]
+
+
+@quick
+@given(
+    body=st.one_of(st.binary(max_size=200), json_values.map(lambda value: json.dumps(value).encode())),
+    content_type=st.sampled_from(CONTENT_TYPES),
+    attributes=st.dictionaries(
+        st.sampled_from(["ce-specversion", "ce-id", "ce-type", "ce-subject", "ce-mqbridgerule"]), any_text, max_size=5
+    ),
+    method=st.sampled_from(["POST", "POST", "POST", "GET", "PUT"]),
+)
+def test_whatever_is_posted_is_answered_with_what_senders_understand(
+    body: bytes, content_type: str, attributes: dict[str, str], method: str
+) -> None:
+    request = Request(method, {"content-type": content_type, **attributes}, body)
+    with capture(RULES):
+        said, status, headers = http_function(functions.outbound.app.handler, request)
+    assert status in (200, 400, 405, 503)
+    assert isinstance(json.loads(said), dict)
+    assert ("retry-after" in headers) == (status == 503)
