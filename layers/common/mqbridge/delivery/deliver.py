@@ -4,15 +4,17 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from mqbridge.delivery.dead_letters import DeadLetter, Redrive, dead_letter, stage_of
 from mqbridge.delivery.queues import queues_beside
 from mqbridge.delivery.retry import next_delay_s
 from mqbridge.delivery.sinks import Outgoing, Sent, Sinks
 from mqbridge.messages import MqttMessage, Record
 from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Planned, Reject, Send, Settled
 from mqbridge.rules import DeadLetterQueue, Rule, RunOptions
+
+if TYPE_CHECKING:
+    from mqbridge.delivery.dead_letters import DeadLetter, Redrive
 
 __all__ = ["Delivery", "Settlement", "settled_records"]
 
@@ -49,7 +51,7 @@ class Delivery:
         *,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
-        redrive: Redrive | None = None,
+        redrive: "Redrive | None" = None,
         on_sent: OnSent | None = None,
     ) -> None:
         self._sinks = sinks
@@ -114,11 +116,13 @@ class Delivery:
 
     def _dead_letter(self, plan: Sequence[Planned], settlements: list[Settlement], deadline: float) -> None:
         """Put every Reject into its rule's dead-letter queue, and write what came of it into `settlements`."""
+        rejected = [(at, each, each.outcome) for at, each in enumerate(settlements) if isinstance(each.outcome, Reject)]
+        if not rejected:
+            return
+        from mqbridge.delivery.dead_letters import dead_letter, stage_of  # here, as it is seldom that there is one
+
         by_queue: dict[DeadLetterQueue, list[tuple[int, Reject, DeadLetter]]] = {}
-        for at, settlement in enumerate(settlements):
-            reject = settlement.outcome
-            if not isinstance(reject, Reject):
-                continue
+        for at, settlement, reject in rejected:
             options = self._options(settlement.rule)
             if options.dead_letter_queue is not None:
                 stage, now_s = stage_of(plan[at]), self._clock()

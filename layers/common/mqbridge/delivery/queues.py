@@ -1,12 +1,14 @@
 """Where dead letters go: RocketMQ topics, SQS queues, buses of EventBridge. The latter two are loaded only where a rule names one."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from mqbridge.delivery.dead_letters import DeadLetter
 from mqbridge.delivery.sinks import Sent, Sinks
 from mqbridge.outcomes import Failed
 from mqbridge.rules import DeadLetterQueue
+
+if TYPE_CHECKING:
+    from mqbridge.delivery.dead_letters import DeadLetter
 
 __all__ = ["DeadLetterQueues", "OpenQueues", "queues_beside"]
 
@@ -15,7 +17,7 @@ __all__ = ["DeadLetterQueues", "OpenQueues", "queues_beside"]
 class DeadLetterQueues(Protocol):
     """All dead-letter queues; what tests put captured ones in the place of."""
 
-    def dead_letter(self, queue: DeadLetterQueue, letters: Sequence[DeadLetter], deadline: float) -> list[Sent]:
+    def dead_letter(self, queue: DeadLetterQueue, letters: "Sequence[DeadLetter]", deadline: float) -> list[Sent]:
         """Put `letters` into `queue` and return what became of each, in order; raises for none of them.
 
         Delivered means stored. `deadline` is time.monotonic seconds.
@@ -29,7 +31,7 @@ class OpenQueues:
     def __init__(self, sinks: Sinks) -> None:
         self._sinks = sinks
 
-    def dead_letter(self, queue: DeadLetterQueue, letters: Sequence[DeadLetter], deadline: float) -> list[Sent]:
+    def dead_letter(self, queue: DeadLetterQueue, letters: "Sequence[DeadLetter]", deadline: float) -> list[Sent]:
         """See `DeadLetterQueues.dead_letter`."""
         if queue.kind == "rocketmq":
             instance_id, topic = queue.instance_and_topic
