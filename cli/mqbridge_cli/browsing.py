@@ -9,7 +9,7 @@ from rocketmq_remoting import Client, MessageQueue, ProtocolError, StoredMessage
 from rocketmq_remoting.codes import RequestCode, ResponseCode
 from rocketmq_remoting.exchange import exchange, require
 from rocketmq_remoting.frames import Frame
-from rocketmq_remoting.messages import decode_stored
+from rocketmq_remoting.stored_messages import decode_stored
 
 __all__ = ["REQUEST_TIMEOUT_S", "messages_between", "name_of", "span_of"]
 

@@ -7,11 +7,11 @@ untouched, so that nothing is cut off halfway and no time is billed for it.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from mqbridge.delivery import Settlement, settled_records
 from mqbridge.messages import Record
 from mqbridge.outcomes import Failed, Planned, Reject
+from mqbridge.values import Value
 
 __all__ = ["Time", "carry"]
 
@@ -26,8 +26,7 @@ MAX_GROUP_LENGTH = 100
 _NO_TIME = Failed("no_time_left", "handed back before the end of the invocation", stage="processing")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Time:
+class Time(Value):
     """How long an invocation may take, in seconds of `clock`.
 
     `end` is when the platform ends it, None if it does not say. Planning ends at `planning`.

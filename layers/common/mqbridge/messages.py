@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mqbridge.values import Value
 from rocketmq_remoting import Message
 
 from .outcomes import Reject
@@ -89,8 +90,7 @@ _set_instance_id = vars(RocketMQMessage)["instance_id"].__set__
 _set_time_ms = vars(RocketMQMessage)["time_ms"].__set__
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusNotice:
+class StatusNotice(Value):
     """One notice of a client's coming or going, as ApsaraMQ words it: `event_type` is connect, disconnect or tcpclean.
 
     `channel_id` tells the connection from all others of the client. `body` is the notice as its source wrote it, where that is
@@ -106,8 +106,7 @@ class StatusNotice:
     body: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientStatus:
+class ClientStatus(Value):
     """One event of an MQTT broker about a client, and the notices that it means, in their order.
 
     `instance_id` is "" where the event does not name it; `event_type` and `time_ms` are the event's own, `topic` where it was published,

@@ -9,6 +9,8 @@ got in a task, "" for data rules, where it follows from the outcome: receiving, 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from mqbridge.values import Value
+
 if TYPE_CHECKING:
     from .messages import MqttMessage, Record, RocketMQMessage
     from .rules import Rule
@@ -88,8 +90,7 @@ class Discarded(_GivenUp):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Value):
     """One stage of a task and what it made of the record; `verdict` is a few words for people."""
 
     name: str

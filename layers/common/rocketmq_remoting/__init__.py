@@ -22,7 +22,7 @@ from .errors import (
     TransportError,
 )
 from .ids import derived_message_id, is_message_id, random_message_id
-from .messages import RESERVED_PROPERTIES, Message, StoredMessage, check_message, encode_batch_item
+from .messages import RESERVED_PROPERTIES, Message, check_message, encode_batch_item
 from .names import check_group, check_topic
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .producer import Producer, SendOutcome
     from .route import MessageQueue
     from .starting import StartFrom
+    from .stored_messages import StoredMessage
 
 __all__ = [
     "RESERVED_PROPERTIES",
@@ -80,6 +81,7 @@ _LATER = {
     "Producer": "producer",
     "SendOutcome": "producer",
     "StartFrom": "starting",
+    "StoredMessage": "stored_messages",
     "queue_of": "group_reader",
     "refusal": "codes",
 }

@@ -14,11 +14,11 @@ from .errors import ConnectFailed, RocketMQError, RouteNotFound
 from .exchange import Request, exchange, require, wait
 from .frames import Frame
 from .group_reader import PULL_MESSAGES, GroupReader, queue_of
-from .messages import StoredMessage
 from .names import check_group
 from .offsets import QueueProgress
 from .route import MessageQueue, TopicRoute
 from .starting import StartFrom, start_offset
+from .stored_messages import StoredMessage
 from .subscription import Subscription, allocate_averagely
 
 __all__ = ["Consumer"]

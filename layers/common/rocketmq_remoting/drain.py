@@ -18,11 +18,11 @@ from .errors import BrokerRefused, ProtocolError, RocketMQError, RouteNotFound
 from .exchange import Request, exchange, require
 from .frames import Frame
 from .group_reader import GroupReader, queue_of
-from .messages import StoredMessage
 from .names import check_group
 from .offsets import QueueProgress
 from .route import MessageQueue, parse_json
 from .starting import StartFrom, start_offset
+from .stored_messages import StoredMessage
 from .subscription import Subscription
 
 __all__ = ["Drain"]

@@ -8,9 +8,9 @@ from .codes import RequestCode, ResponseCode
 from .errors import ProtocolError, RocketMQError, RouteNotFound
 from .exchange import Request, exchange, require
 from .frames import Frame
-from .messages import StoredMessage, decode_stored
 from .offsets import QueueProgress
 from .route import MessageQueue, parse_json
+from .stored_messages import StoredMessage, decode_stored
 from .subscription import Subscription
 
 __all__ = ["PULL_MESSAGES", "GroupReader", "queue_of"]

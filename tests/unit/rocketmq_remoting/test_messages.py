@@ -14,10 +14,10 @@ from rocketmq_remoting.messages import (
     RESERVED_PROPERTIES,
     Message,
     check_message,
-    decode_properties,
     encode_batch_item,
     encode_properties,
 )
+from rocketmq_remoting.stored_messages import decode_properties
 
 ID = "0A1B2C3D4E5F60718293A4B5C6D7E8F9"
 PLAIN_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x01\x02"), min_size=1, max_size=20)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rocketmq_remoting.errors import ProtocolError
-from rocketmq_remoting.messages import StoredMessage, decode_stored
+from rocketmq_remoting.stored_messages import StoredMessage, decode_stored
 
 from .vectors import BORN_HOST_V6, COMPRESSED, MAGIC_V1, MAGIC_V2, STORE_HOST_V6, stored_message
 

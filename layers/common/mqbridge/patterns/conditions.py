@@ -4,8 +4,9 @@ This is the plain meaning of each condition. `fields` asks many conditions at on
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from mqbridge.values import Value
 
 __all__ = [
     "MISSING",
@@ -50,8 +51,7 @@ def is_same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-@dataclass(frozen=True, slots=True)
-class Exact:
+class Exact(Value):
     """The value itself: text, a number, true, false or null."""
 
     value: Any
@@ -60,8 +60,7 @@ class Exact:
         return is_same(self.value, value)
 
 
-@dataclass(frozen=True, slots=True)
-class _Edge:
+class _Edge(Value):
     text: str
     ignores_case: bool = False
 
@@ -72,8 +71,6 @@ class _Edge:
 class Prefix(_Edge):
     """Text that begins so."""
 
-    __slots__ = ()
-
     def accepts(self, value: Any) -> bool:
         return isinstance(value, str) and self._folded(value).startswith(self._folded(self.text))
 
@@ -81,21 +78,16 @@ class Prefix(_Edge):
 class Suffix(_Edge):
     """Text that ends so."""
 
-    __slots__ = ()
-
     def accepts(self, value: Any) -> bool:
         return isinstance(value, str) and self._folded(value).endswith(self._folded(self.text))
 
 
-@dataclass(frozen=True, slots=True)
-class _OfText:
+class _OfText(Value):
     text: str
 
 
 class Contains(_OfText):
     """Text with this in it."""
-
-    __slots__ = ()
 
     def accepts(self, value: Any) -> bool:
         return isinstance(value, str) and self.text in value
@@ -104,14 +96,11 @@ class Contains(_OfText):
 class IgnoreCase(_OfText):
     """This text in any case."""
 
-    __slots__ = ()
-
     def accepts(self, value: Any) -> bool:
         return isinstance(value, str) and value.casefold() == self.text.casefold()
 
 
-@dataclass(frozen=True, slots=True)
-class Wildcard:
+class Wildcard(Value):
     """Text that consists of these segments, in this order, with any text between them.
 
     The first and the last are at the edges, and each of the others is taken where it is found first. That is enough: what can
@@ -143,8 +132,7 @@ def follow_each_other(segments: Iterable[str], value: str, at: int, end: int) ->
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Numeric:
+class Numeric(Value):
     """A number within one or two bounds."""
 
     bounds: tuple[tuple[str, float], ...]
@@ -158,8 +146,7 @@ class Numeric:
             yield from (bound - _TOLERANCE, bound + _TOLERANCE) if operator in ("=", "!=") else (bound,)
 
 
-@dataclass(frozen=True, slots=True)
-class Cidr:
+class Cidr(Value):
     """An IP address of this block, or this address: from one number to another, of this version of the protocol."""
 
     version: int
@@ -191,8 +178,7 @@ def address_of(text: str) -> tuple[int, int] | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Exists:
+class Exists(Value):
     """Whether the field is there, with a value that is no object."""
 
     wanted: bool
@@ -201,8 +187,7 @@ class Exists:
         return (value is not MISSING) == self.wanted
 
 
-@dataclass(frozen=True, slots=True)
-class AnythingBut:
+class AnythingBut(Value):
     """Any value of a field that is there, but those that one of `excluded` accepts."""
 
     excluded: tuple["Condition", ...]

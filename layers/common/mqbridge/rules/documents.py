@@ -3,9 +3,11 @@
 import json
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
+
+from mqbridge.values import Value
 
 from .faults import Fault, Path, UnreadableRules
 
@@ -14,8 +16,7 @@ __all__ = ["Document", "Position", "read_document"]
 Position = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class Document(Value):
     """A document's value; `positions` finds (line, column) of each path, counted from 1, when somebody asks.
 
     `folder` is where the document lies, and what paths in it are relative to; None if it is no file.

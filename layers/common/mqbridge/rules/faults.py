@@ -1,6 +1,6 @@
 """What is wrong with a rules document: all of it at once, each with its place."""
 
-from dataclasses import dataclass
+from mqbridge.values import Value
 
 __all__ = ["Fault", "InvalidRules", "Path", "RulesError", "UnreadableRules", "format_path"]
 
@@ -15,8 +15,7 @@ def format_path(path: Path) -> str:
     return text or "(document)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Value):
     """One thing that is wrong: where, what was expected and what came. `help` is the next step, where one is known."""
 
     code: str

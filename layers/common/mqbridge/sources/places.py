@@ -1,9 +1,9 @@
 """What MQBRIDGE_RULES and MQBRIDGE_RULES_TTL say, as values. Pure."""
 
 import math
-from dataclasses import dataclass
 
 from mqbridge.rules import UnreadableRules
+from mqbridge.values import Value
 
 __all__ = [
     "DEFAULT_TTL_S",
@@ -21,22 +21,19 @@ __all__ = [
 DEFAULT_TTL_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Inline:
+class Inline(Value):
     """The document itself."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class LocalFile:
+class LocalFile(Value):
     """A file."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Value):
     """A parameter of the Parameter Store; with a slash at the end, the parameters directly below, which are the document's parts."""
 
     name: str
@@ -47,8 +44,7 @@ class Parameter:
         return self.name.endswith("/")
 
 
-@dataclass(frozen=True, slots=True)
-class AppConfigProfile:
+class AppConfigProfile(Value):
     """A configuration profile of AppConfig, in an environment of an application; each by name or id."""
 
     application: str
@@ -56,8 +52,7 @@ class AppConfigProfile:
     profile: str
 
 
-@dataclass(frozen=True, slots=True)
-class S3Object:
+class S3Object(Value):
     """An object in a bucket."""
 
     bucket: str

@@ -4,7 +4,8 @@ import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+
+from mqbridge.values import Value
 
 from .registry import METRICS
 from .repeats import Repeats
@@ -15,8 +16,7 @@ Labels = tuple[tuple[str, str], ...]
 Series = tuple[str, Labels]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastError:
+class LastError(Value):
     """What last went wrong with a record of a rule: which, how far it had got, why, and when (Unix seconds). Holds no payload."""
 
     record: str

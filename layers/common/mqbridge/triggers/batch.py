@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +12,8 @@ from mqbridge.outcomes import Settled
 
 if TYPE_CHECKING:
     from mqbridge.triggers.http_requests import HttpRequest
+
+from mqbridge.values import Value
 
 __all__ = [
     "Answering",
@@ -119,8 +120,7 @@ class Answering(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(Value):
     """The records of one invocation, and who answers for them. With `only_rule`, they are meant for that rule alone.
 
     `groups`, where the source keeps order, says for each record which group it is of: of one group, none may be carried out after an

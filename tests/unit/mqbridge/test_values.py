@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from mqbridge.messages import StatusNotice
 from mqbridge.rules import DeadLetterQueue, RetryStrategy, RunOptions, Tls
 from mqbridge.rules.declarations import settings_of
 
@@ -37,6 +38,8 @@ def test_a_section_is_frozen() -> None:
 def test_a_section_shows_its_fields() -> None:
     assert "ca_file='ca.pem'" in repr(Tls(ca_file="ca.pem"))
     assert repr(Tls()).startswith("Tls(")
+    notice = StatusNotice("client", "connect", 0, "channel", body=b"not shown")
+    assert repr(notice).endswith("remark='')")
 
 
 @pytest.mark.parametrize(("values", "said"), [({}, "arn is missing"), ({"arn": "a", "other": 1}, "has no other")])
