@@ -1,8 +1,13 @@
-"""How the tests are dealt out to processes: a file stays together, for its fixtures, and so does what shares one build."""
+"""How tests are dealt out to processes (a file stays together, and so does what shares one build), and how Hypothesis runs."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast examples are is not what tests are for: on a busy machine the usual 200 ms fail now and then.
+settings.register_profile("without-clock", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("without-clock")
 
 PLATFORM = Path(__file__).parent / "platform"
 
