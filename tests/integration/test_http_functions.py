@@ -20,6 +20,7 @@ from devstack.mosquitto import Mosquitto
 from devstack.ports import free_port
 from devstack.processes import ManagedProcess
 from devstack.rocketmq import RocketMQ
+from tests.identity import faults_of, written_values
 from tests.integration.running_bridge import data_rules
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,7 @@ class Function:
                 "MQBRIDGE_RULES": str(directory / "rules.json"),
                 "MQBRIDGE_HTTP_AUTH": "env:HTTP_TOKEN",
                 "HTTP_TOKEN": TOKEN,
+                "MQBRIDGE_METRICS": "emf",
                 **environment,
             },
         )
@@ -57,6 +59,7 @@ class Function:
             yield self
         finally:
             self.process.stop()
+        assert faults_of(written_values(self.process.output)) == []
 
     def post(self, body: Any, *, token: str = TOKEN, **headers: str) -> tuple[int, Message, dict[str, Any]]:
         """Post a body; return status, headers, and what the answer says. Status 0 is no answer."""

@@ -14,16 +14,18 @@ from functions.outbound.app import handler
 from mqbridge import handler as handler_module
 from mqbridge.rules import UnreadableRules
 from rocketmq_remoting import Client, Consumer, StartFrom
+from tests.identity import faults_of
 from tests.integration.aws_server import REGION, pretended
 
 
 @pytest.fixture(autouse=True)
 def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A new execution environment, and one that ends."""
+    """A new execution environment, and one that ends, with accounts that add up."""
     monkeypatch.setattr(handler_module, "_own", None)
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     yield
     if handler_module._own is not None:
+        assert faults_of(handler_module._own.telemetry.counters.snapshot()) == []
         handler_module._own.close()
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from mqbridge.delivery import OpenSinks
 from mqbridge.handler import Bridge
 from mqbridge.rules import BatchWindow, EventStreaming, InboundRule, OutboundRule, Rules, StatusRule, rule_name
 from mqbridge.secrets import UnresolvedSecret
-from mqbridge.telemetry import Counters
+from mqbridge.telemetry import Counters, count_retries
 from mqbridge_cli.runner.blocking import OnBlock, stops_at_reject
 from mqbridge_cli.runner.changes import RunnableRule, flow_of
 from mqbridge_cli.runner.connection_journal import ConnectionJournal
@@ -69,7 +70,7 @@ class RuleRunner:
         self._state = state
         self._on_block = on_block
         self._state_path = state_path
-        self._sinks = OpenSinks(rules)
+        self._sinks = OpenSinks(rules, partial(count_retries, counters))
         self._stopping = threading.Event()
         self._is_closed = False
         self.inbox = Inbox(window, credit)

@@ -21,7 +21,7 @@ from mqbridge.messages import Record
 from mqbridge.outcomes import Planned, Settled
 from mqbridge.rules import Rules
 from mqbridge.sources import RefreshedRules
-from mqbridge.telemetry import Accounts, Counters, FunctionTelemetry, count_sent, logger
+from mqbridge.telemetry import Accounts, Counters, FunctionTelemetry, count_retries, count_sent, logger
 
 if TYPE_CHECKING:
     from mqbridge.pulling import Puller
@@ -233,7 +233,7 @@ class _OwnBridge:
     def following(self, rules: Rules) -> Bridge:
         if self._bridge is None or self._bridge.rules is not rules:
             if self._sinks is None:
-                self._sinks = OpenSinks(rules)
+                self._sinks = OpenSinks(rules, partial(count_retries, self._counters))
             else:
                 self._sinks.follow(rules)
             self._bridge = Bridge(rules, self._sinks, self._counters, admit=_admit, summary_level=logging.INFO)

@@ -1,6 +1,7 @@
 """Send messages: one outcome for each, in the order given; the rounds of it are in `sending`."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from .client import Client
@@ -26,6 +27,7 @@ class Producer:
         clock: gives the time, in Unix seconds, that messages are born at.
         max_batch_messages: that many messages of a topic travel in one request at most, and are stored together; 1 sends each by itself.
         max_requests: that many requests to one broker may wait for their answers at the same time.
+        on_retry: called with the name of an error and how many messages are sent once more because of it.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Producer:
         *,
         max_batch_messages: int = MAX_BATCH_MESSAGES,
         max_requests: int = MAX_REQUESTS,
+        on_retry: Callable[[str, int], None] | None = None,
     ) -> None:
         check_group(group)
         if max_batch_messages < 1 or max_requests < 1:
@@ -43,6 +46,7 @@ class Producer:
                 f"max_batch_messages, max_requests: expected at least 1, got {max_batch_messages}, {max_requests}"
             )
         self._client = client
+        self._on_retry = on_retry
         self._sender = Sender(
             client=client, group=group, clock=clock, max_batch_messages=max_batch_messages, max_requests=max_requests
         )
@@ -62,6 +66,9 @@ class Producer:
         first.send(enumerate(messages))
         again = worth_another_try(first.failed, first.spoilt)
         if again and time.monotonic() < deadline:
+            if self._on_retry is not None:
+                for name, amount in Counter(first.failed[place][1].name for place, _ in again).items():
+                    self._on_retry(name, amount)
             Round(self._sender, outcomes, deadline, fresh_routes=True, to_go_alone=first.spoilt).send(again)
         return outcomes
 

@@ -16,7 +16,7 @@ from mqbridge.rules import load
 from mqbridge.telemetry import METRICS, Accounts, Counters, begin_rule
 from mqbridge.triggers import hiding_by
 from tests.identity import Values, faults_of
-from tests.unit.mqbridge.support import both_ways, command, document, inbound_rule, publish, quick, record
+from tests.unit.mqbridge.support import ROOT, both_ways, command, document, inbound_rule, publish, quick, record
 
 RULE = both_ways().inbound[0]
 NAMED = [("flow", "inbound"), ("rule", "commands")]
@@ -186,3 +186,12 @@ def test_series_of_a_rule_are_there_before_its_first_record() -> None:
     known = {"function", "flow", "rule", "sink", "outcome"}
     expected = {name for name, metric in METRICS.items() if metric.by == "both" and set(metric.labels) <= known}
     assert names - {"mqbridge_records_in_flight"} == expected - {"mqbridge_config_reloads_total"}
+
+
+def test_no_bridge_of_an_integration_test_goes_unchecked() -> None:
+    """They are stopped and used by what checks the accounts, or check them themselves."""
+    for path in (ROOT / "tests" / "integration").glob("test_*.py"):
+        text = path.read_text()
+        assert "bridge.process.stop()" not in text, path.name
+        assert "using(Bridge(" not in text, path.name
+        assert "using(bridge)" not in text or "faults_of(counters.snapshot()) == []" in text, path.name

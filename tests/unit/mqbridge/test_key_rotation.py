@@ -185,7 +185,8 @@ def test_only_what_was_refused_and_what_waited_behind_it_is_sent_again(monkeypat
     """Nothing overtakes what failed for another reason."""
     broker = Broker(keys=NEW, answers={"busy": BrokerBusy(2, "busy"), "bad": IllegalMessage("Tags", "a", "b")})
     plant(monkeypatch, OLD)
-    sink = RocketMQSink(instance(), broker.open)
+    retried: list[tuple[str, int]] = []
+    sink = RocketMQSink(instance(), broker.open, lambda error_type, amount: retried.append((error_type, amount)))
     plant(monkeypatch, NEW)
     sent = said(
         sink,
@@ -198,6 +199,7 @@ def test_only_what_was_refused_and_what_waited_behind_it_is_sent_again(monkeypat
     )
     assert sent == ["broker_busy", "delivered", "held_back", "illegal_message", "delivered", "delivered"]
     assert broker.stored == ["2", "5", "6"]
+    assert retried == [("broker_forbids", 3)]
 
 
 def test_a_refusal_with_keys_that_are_right_is_final(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,3 +216,56 @@ def test_no_payload_is_logged_above_debug(lines: _Lines) -> None:
     loud = [line for line in lines.records if line.levelno > logging.DEBUG]
     assert loud
     assert "PAYLOAD" not in "".join(str(vars(line)) for line in loud)
+
+
+def test_the_same_error_of_a_rule_is_logged_once_in_a_while_and_then_how_often_it_was_not(lines: _Lines) -> None:
+    now = 0.0
+    counters = Counters(clock=lambda: now)
+    busy, unreadable = Failed("broker_busy", "code 2", 1.0), Reject("illegal_topic", "x")
+    report(counters, "inbound", [settlement(each) for each in (busy, busy, unreadable, busy)])
+    now = 9.9
+    report(counters, "inbound", [settlement(busy)])
+    now = 10.0
+    report(counters, "inbound", [settlement(busy), settlement(busy)])
+    loud = [vars(line) for line in lines.records if line.levelno > logging.DEBUG]
+    assert [(line["error_type"], line.get("repeated")) for line in loud] == [
+        ("broker_busy", None),
+        ("illegal_topic", None),
+        ("broker_busy", 3),
+    ]
+    assert len(lines.records) == 7, "at DEBUG, all"
+
+
+def test_a_log_line_tells_the_message_and_its_trigger(lines: _Lines) -> None:
+    report(Counters(), "inbound", [settlement(Failed("broker_busy", "", 1.0))])
+    (line,) = (vars(each) for each in lines.records)
+    fields = ("rule", "flow", "trigger", "stage", "outcome", "rocketmq_topic", "body_bytes", "retriable")
+    assert {name: line[name] for name in fields} == {
+        "rule": "commands",
+        "flow": "inbound",
+        "trigger": "direct",
+        "stage": "sending",
+        "outcome": "failed",
+        "rocketmq_topic": "commands",
+        "body_bytes": 7,
+        "retriable": True,
+    }
+    assert line["message_id"]
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
+def test_an_invocation_is_summed_up_in_a_line(level: int, lines: _Lines) -> None:
+    accounts = Accounts(Counters(), "inbound", "sqs")
+    records = [record(command(body=b"12345"), str(at)) for at in range(3)]
+    accounts.received(records)
+    settlements = [Settlement(records[0], RULE, Delivered()), Settlement(records[1], RULE, Failed("broker_busy"))]
+    accounts.planned([*settlements, Settlement(records[2], None, Drop("no_rule"))])
+    totals = accounts.settled(settlements)
+    accounts.log_summary(level, totals, "the-hash")
+    line = lines.records[-1]
+    assert (line.levelno, line.getMessage()) == (level, "handled")
+    told = vars(line)
+    assert told["duration_s"] >= 0
+    expected = {"function": "inbound", "trigger": "sqs", "events": 3, "unmatched": 1, "delivered": 1, "failed": 1}
+    expected |= {"dropped": 0, "dead_lettered": 0, "discarded": 0, "body_bytes": 15, "config_hash": "the-hash"}
+    assert {name: told[name] for name in expected} == expected

@@ -383,10 +383,16 @@ def test_broker_that_is_shutting_down_is_avoided_by_messages_without_a_key(pair:
     assert errors(outcomes) == [None] * 8
 
 
-def test_only_the_messages_that_failed_are_sent_again(pair: ScriptedCluster) -> None:
+def test_only_the_messages_that_failed_are_sent_again_and_that_is_told(pair: ScriptedCluster) -> None:
     pair.brokers["b"].on(SENDS, HANG_UP, pair.brokers["b"].store)
     messages = [message(f"{at}", key=chr(at), topic="s") for at in range(8)]
-    outcomes = send(pair, *messages)
+    retried: list[tuple[str, int]] = []
+    producer = Producer(
+        Client([pair.name_server.address]), on_retry=lambda name, amount: retried.append((name, amount))
+    )
+    outcomes = producer.send(messages, time.monotonic() + 5)
+    producer.close()
+    assert retried == [("outcome_unknown", 4)]
     assert errors(outcomes) == [None] * 8
     assert pair.stored() == {("s", "a", 0): [b"0", b"2", b"4", b"6"], ("s", "b", 0): [b"1", b"3", b"5", b"7"]}
 

@@ -4,6 +4,7 @@ Keys may be rotated while it is open: what a broker refuses is sent once more if
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from mqbridge.delivery.sinks import Outgoing, Sent
@@ -26,6 +27,8 @@ from rocketmq_remoting import (
 
 __all__ = ["AnyProducer", "RocketMQSink", "open_producer", "outcome_of"]
 
+OnRetry = Callable[[str, int], None]
+
 _DELIVERED = Delivered()
 
 
@@ -46,7 +49,7 @@ class AnyProducer(Protocol):
 
 
 class RocketMQSink:
-    """A producer for one cluster; `opened` makes it.
+    """A producer for one cluster; `opened` makes it. `on_retry` is told of messages that are sent once more, by the error's name.
 
     Raises:
         UnresolvedSecret: a secret that the instance refers to cannot be had.
@@ -57,9 +60,11 @@ class RocketMQSink:
         self,
         instance: RocketMQInstance,
         opened: Callable[[RocketMQInstance, RenewedCredentials | None], AnyProducer] | None = None,
+        on_retry: OnRetry = lambda _error_type, _amount: None,
     ) -> None:
         self._instance = instance
-        self._opened = opened or open_producer
+        self._opened = opened or partial(open_producer, on_retry=on_retry)
+        self._on_retry = on_retry
         self._credentials = credentials_of(instance)
         self._producer = self._opened(instance, self._credentials)
         self._namespace = instance.namespace
@@ -80,6 +85,7 @@ class RocketMQSink:
         refused = _refused(messages, outcomes)
         if not refused or not self._has_other_keys(signed_with):
             return outcomes
+        self._on_retry(BrokerForbids.name, len(refused))
         for at, outcome in zip(refused, self._producer.send([messages[at] for at in refused], deadline), strict=True):
             outcomes[at] = outcome
         return outcomes
@@ -119,11 +125,16 @@ def _refused(messages: Sequence[Message], outcomes: Sequence[SendOutcome]) -> li
     return places
 
 
-def open_producer(instance: RocketMQInstance, credentials: RenewedCredentials | None) -> AnyProducer:
-    """Return a producer of the instance, by the client that it names; nothing is dialled yet."""
+def open_producer(
+    instance: RocketMQInstance, credentials: RenewedCredentials | None, on_retry: OnRetry | None = None
+) -> AnyProducer:
+    """Return a producer of the instance, by the client that it names; nothing is dialled yet.
+
+    librocketmq does not say what it sends again.
+    """
     client = open_client(instance, credentials)
     if instance.client != "native":
-        return Producer(client)
+        return Producer(client, on_retry=on_retry)
     # Here, because they load ctypes and librocketmq, which few need.
     from .native_library import load_library
     from .native_producer import NativeProducer

@@ -1,6 +1,7 @@
 """Where messages go: one sink per instance, made when first needed and kept while the process lives."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from mqbridge.messages import MqttMessage, RocketMQMessage
@@ -37,10 +38,16 @@ class Sinks(Protocol):
 
 
 class OpenSinks:
-    """The real sinks."""
+    """The real sinks.
 
-    def __init__(self, rules: Rules) -> None:
+    `on_retry` is told when messages are sent once more within a call: through which sink, as kind:id, why, in a word, and how many.
+    """
+
+    def __init__(
+        self, rules: Rules, on_retry: Callable[[str, str, int], None] = lambda _sink, _error_type, _amount: None
+    ) -> None:
         self._rules = rules
+        self._on_retry = on_retry
         self._open: dict[tuple[str, str], Sink] = {}
 
     def send(self, kind: str, instance_id: str, messages: Sequence[Outgoing], deadline: float) -> list[Sent]:
@@ -86,7 +93,8 @@ class OpenSinks:
     def _rocketmq(self, instance_id: str) -> Sink:
         from .rocketmq_sink import RocketMQSink
 
-        return RocketMQSink(self._rules.rocketmq[instance_id])
+        on_retry = partial(self._on_retry, f"rocketmq:{instance_id}")
+        return RocketMQSink(self._rules.rocketmq[instance_id], on_retry=on_retry)
 
 
 def _instance(rules: Rules, kind: str, instance_id: str) -> MqttInstance | RocketMQInstance | None:

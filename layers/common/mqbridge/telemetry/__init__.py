@@ -3,7 +3,7 @@
 One registry has two outputs: the runner shows it to Prometheus, functions write what an invocation changed as EMF.
 """
 
-from .accounts import Accounts, begin_rule, count_held_back, count_sent, sink_label
+from .accounts import Accounts, begin_rule, count_held_back, count_retries, count_sent, sink_label
 from .counters import Counters, LastError
 from .function import FunctionTelemetry
 from .lines import OUTCOME_WORDS, logger
@@ -19,6 +19,7 @@ __all__ = [
     "Metric",
     "begin_rule",
     "count_held_back",
+    "count_retries",
     "count_sent",
     "logger",
     "sink_label",

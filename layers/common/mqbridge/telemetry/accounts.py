@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mqbridge.delivery import Outgoing, Sent, Settlement
     from mqbridge.outcomes import Planned
 
-__all__ = ["Accounts", "begin_rule", "count_held_back", "count_sent", "sink_label"]
+__all__ = ["Accounts", "begin_rule", "count_held_back", "count_retries", "count_sent", "sink_label"]
 
 _STAGES = ("receiving", "processing", "sending")
 _FAILURE = "unexpected_error"
@@ -210,6 +210,11 @@ def count_sent(
             stored += len(message.payload if isinstance(message, MqttMessage) else message.body)
     counters.add("mqbridge_sent_bytes_total", stored, sink=sink)
     counters.observe("mqbridge_send_duration_seconds", (duration_s,), sink=sink)
+
+
+def count_retries(counters: Counters, sink: str, error_type: str, amount: int) -> None:
+    """Enter messages that a sink sent once more by itself."""
+    counters.add("mqbridge_send_retries_total", amount, sink=sink, error_type=error_type)
 
 
 def count_held_back(counters: Counters, function: str, held: "Sequence[Planned]", reason: str) -> None:

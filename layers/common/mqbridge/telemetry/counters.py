@@ -118,4 +118,4 @@ class Counters:
 
 
 def _series(name: str, labels: Mapping[str, str]) -> Series:
-    return name, tuple((each, labels[each]) for each in METRICS[name].labels)
+    return name, tuple([(each, labels[each]) for each in METRICS[name].labels])  # a generator takes twice as long

@@ -5,6 +5,8 @@ added since the line before; CloudWatch adds up. Of more than 20 observations of
 order of size: percentiles stay what they are, the number of samples does not.
 """
 
+import json
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -48,7 +50,11 @@ class Emf:
                 for name, values in metrics.items():
                     for value in values:
                         writer.add_metric(name, METRICS[name].unit, round(value, DIGITS))
-                writer.flush_metrics()
+                # Not flush_metrics: it prints, which writes a line in two pieces, and another thread's line of the log between them.
+                line = json.dumps(writer.serialize_metric_set(), separators=(",", ":"))
+                writer.clear_metrics()
+                sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()  # a server's output is a file or a pipe, and waits until there is much
 
     def _added(self) -> dict[Series, float]:
         added: dict[Series, float] = {}

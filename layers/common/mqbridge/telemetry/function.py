@@ -54,7 +54,11 @@ def _writes_metrics() -> bool:
     chosen = os.environ.get(SETTING) or ("emf" if any(os.environ.get(each) for each in _PLATFORMS) else "off")
     if chosen not in ("emf", "off"):
         raise ValueError(f"{SETTING}: expected emf or off, got {chosen!r}")
-    return chosen == "emf"
+    if chosen == "off":
+        return False
+    from aws_lambda_powertools.metrics.functions import is_metrics_disabled
+
+    return not is_metrics_disabled()  # by Powertools' own settings
 
 
 def _keys_of(context: Any) -> dict[str, str | None]:

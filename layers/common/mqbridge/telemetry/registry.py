@@ -73,6 +73,11 @@ METRICS: Mapping[str, Metric] = {
         ("rule", "reason", "intentional"),
         "Records given up for good: dropped as the rules say (intentional), or discarded. Never what will be tried again.",
     ),
+    "mqbridge_send_retries_total": Metric(
+        "counter",
+        ("sink", "error_type"),
+        "Messages that a sink sent once more by itself, within one call; what came of it is counted once.",
+    ),
     # How long it took, and how much it was.
     "mqbridge_send_duration_seconds": Metric(
         "histogram", ("sink",), "Time of one call that sends a batch's messages to an instance.", "Seconds", _SECONDS
