@@ -16,13 +16,13 @@ from devstack.processes import wait_until
 from functions.inbound.app import handler as inbound
 from mqbridge import secrets
 from mqbridge.delivery import OpenSinks, Sent
-from mqbridge.handler import Bridge, using
 from mqbridge.messages import MqttMessage
 from mqbridge.outcomes import Delivered, Failed
 from mqbridge.rules import load
 from mqbridge_cli.main import main
 from tests.certificates import Authority, Identity
 from tests.integration.aws_server import ACCOUNT, REGION, pretended
+from tests.integration.handling import handling
 from tests.integration.running_bridge import connected
 from tests.integration.tls_front import TlsFront, tls_front
 
@@ -172,10 +172,8 @@ def test_commands_are_published_by_the_iot_data_api(monkeypatch: pytest.MonkeyPa
         for at, command in enumerate(commands)
     ]
     with pretended(monkeypatch):
-        sinks = OpenSinks(rules)
-        with using(Bridge(rules, sinks)):
+        with handling(rules):
             response = inbound({"Records": records}, None)
-        sinks.close()
         got = iotdata_backends[ACCOUNT][REGION].published_payloads
     assert [each["itemIdentifier"] for each in response["batchItemFailures"]] == ["m-50"]
     by_topic: dict[str, list[int]] = {}

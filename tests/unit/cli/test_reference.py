@@ -134,9 +134,9 @@ def yaml_blocks(page: Path) -> Iterator[str]:
 )
 def test_every_rules_document_of_a_page_is_valid(page: Path) -> None:
     for block in yaml_blocks(page):
-        document = yaml.safe_load(block)
-        if isinstance(document, dict) and "Instances" in document:
-            load(document)
+        for document in yaml.safe_load_all(block):
+            if isinstance(document, dict) and "Instances" in document:
+                load(document)
 
 
 def test_the_pages_have_rules_documents() -> None:
