@@ -75,7 +75,7 @@ test: system check $(SAM_STAMP)  ## lint, types, unit tests, and integration tes
 	@$(BIN)/pytest -n 3 --dist loadgroup
 
 test-rocketmq5: system  ## the client and the bridge against RocketMQ 5.x: ROCKETMQ5=VERSION, 5.5.0 by default
-	@MQBRIDGE_TEST_ROCKETMQ=$(ROCKETMQ5) $(BIN)/pytest tests/integration/test_rocketmq_interop.py tests/integration/test_bridge.py
+	@MQBRIDGE_TEST_ROCKETMQ=$(ROCKETMQ5) $(BIN)/pytest tests/integration/test_rocketmq_interop.py tests/integration/test_bridge.py tests/integration/test_pull.py
 
 conformance: $(STAMP)  ## other projects' pattern cases, from a folder outside: CONFORMANCE=DIR
 	@$(BIN)/python -m tests.conformance $(CONFORMANCE)

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from devstack.mosquitto import Mosquitto
 from devstack.processes import wait_until
 from devstack.rocketmq import NAME_SERVER_JVM_OPTIONS, RocketMQ
+from functions.inbound.app import handler as inbound
 from mqbridge.delivery import OpenSinks, Sent
+from mqbridge.handler import Bridge, using
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.mqtt import new_client
 from mqbridge.outcomes import Delivered, Failed, Reject
@@ -325,6 +328,31 @@ def with_certificate(authority: Authority) -> dict[str, str]:
         "CertFile": str(bridge.certificate_path),
         "KeyFile": str(bridge.key_path),
     }
+
+
+def test_a_pull_reads_with_keys_over_tls(locked: RocketMQ, authority: Authority, mosquitto: Mosquitto) -> None:
+    """Locks, offsets and the way to the dead letters need no more rights than the runner has."""
+    instance = {"InstanceId": "mqtt-test", "Endpoint": mosquitto.url}
+    rules = load(rules_of(mqtt=instance, rocketmq=rocketmq_instance(locked, authority)))
+    sinks = OpenSinks(rules)
+    writer = Producer(Client([locked.name_server], credentials=ADMIN, tls=authority.context()))
+    with using(Bridge(rules, sinks)):
+        inbound({"mqbridge": "pull"}, None)  # from the end of the topic
+        messages = [
+            Message(topic="into", body=b"b", message_id=random_message_id(0), properties={"qoslevel": qos})
+            for qos in ("1", "9")
+        ]
+        assert not [each for each in writer.send(messages, time.monotonic() + 10) if each.error]
+        found: list[dict[str, int]] = []
+
+        def have_come() -> bool:
+            found.append(inbound({"mqbridge": "pull"}, None))
+            return sum(each["pulled"] for each in found) == len(messages)
+
+        assert wait_until(have_come, timeout_s=10)
+    writer.close()
+    sinks.close()
+    assert [sum(each[name] for each in found) for name in ("delivered", "refused", "left")] == [1, 1, 0]
 
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])

@@ -22,9 +22,10 @@ from tests.identity import faults_of, written_values
 from tests.integration.aws_server import pretended
 from tests.platform.conftest import ROOT
 from tests.unit.rocketmq_remoting.scripted_broker import ScriptedCluster
+from tests.unit.rocketmq_remoting.scripted_group import ScriptedGroup
 
 EVENTS = ROOT / "tests" / "events"
-TOPICS = ("telemetry", "alarms", "client_status", "mqbridge_dlq")
+TOPICS = ("telemetry", "alarms", "client_status", "mqbridge_dlq", "commands")
 
 
 @pytest.fixture(scope="module")
@@ -96,22 +97,44 @@ def test_status_stores_notices(service: LambdaService, rocketmq: ScriptedCluster
     assert {each["clientId"] for each in told} == {"GID_sensor@@@d1"}
 
 
-def test_inbound_publishes(service: LambdaService, mosquitto: Mosquitto) -> None:
-    arrived: queue.Queue[tuple[str, bytes]] = queue.Queue()
+@pytest.fixture
+def arrived(mosquitto: Mosquitto) -> Iterator[queue.Queue[tuple[str, bytes]]]:
+    """What devices receive."""
+    received: queue.Queue[tuple[str, bytes]] = queue.Queue()
     subscribed: queue.Queue[bool] = queue.Queue()
     subscriber = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    subscriber.on_message = lambda _client, _data, message: arrived.put((message.topic, bytes(message.payload)))
+    subscriber.on_message = lambda _client, _data, message: received.put((message.topic, bytes(message.payload)))
     subscriber.on_subscribe = lambda *_arguments: subscribed.put(True)
     subscriber.connect("127.0.0.1", mosquitto.port)
     subscriber.subscribe("devices/#", qos=1)
     subscriber.loop_start()
-    try:
-        subscribed.get(timeout=10)
-        assert invoked(service, "Inbound", "inbound-sqs.json") == {"batchItemFailures": []}
-        assert arrived.get(timeout=10) == ("devices/p2p/GID_a@@@d1", b"reboot")
-    finally:
-        subscriber.loop_stop()
-        subscriber.disconnect()
+    subscribed.get(timeout=10)
+    yield received
+    subscriber.loop_stop()
+    subscriber.disconnect()
+
+
+def test_inbound_publishes(service: LambdaService, arrived: queue.Queue[tuple[str, bytes]]) -> None:
+    assert invoked(service, "Inbound", "inbound-sqs.json") == {"batchItemFailures": []}
+    assert arrived.get(timeout=10) == ("devices/p2p/GID_a@@@d1", b"reboot")
+
+
+def test_inbound_pulls_when_a_schedule_asks(
+    service: LambdaService, rocketmq: ScriptedCluster, arrived: queue.Queue[tuple[str, bytes]]
+) -> None:
+    """The first pull of a group finds where the topic ends, so that old commands reach nobody; the next what came since."""
+    group = ScriptedGroup(rocketmq.brokers["broker"], "GID_mqbridge_commands")
+    group.add("old", topic="commands")
+    first = service.invoke("Inbound", (EVENTS / "schedule-eventbridge.json").read_bytes())
+    assert not first.is_error, first.payload
+    assert json.loads(first.payload)["pulled"] == 0
+    group.add("reboot", topic="commands", properties={"mqttSecondTopic": "/d1/command"})
+    answer = service.invoke("Inbound", (EVENTS / "schedule-pull.json").read_bytes())
+    summary = json.loads(answer.payload)
+    assert (summary["pulled"], summary["delivered"], summary["left"]) == (1, 1, 0)
+    assert arrived.get(timeout=10) == ("devices/d1/command", b"reboot")
+    assert group.committed["commands", 0] == 2
+    assert faults_of(written_values(answer.log)) == []
 
 
 def test_a_broker_that_is_not_there_fails_every_record_and_no_invocation(

@@ -60,6 +60,7 @@ class Drain:
         self._running: set[MessageQueue] = set()
         self._locked: set[MessageQueue] = set()
         self._locked_at = (0.0, 0.0)
+        self._has_pulled = False
         self.members: tuple[str, ...] = ()
         self.taken = 0
         self.problem: RocketMQError | None = None
@@ -104,8 +105,6 @@ class Drain:
             except RocketMQError as error:
                 self.problem = error
         self._running = set(self._progress)
-        # Where the group starts is committed at once: what arrives from now on must not be skipped by "last" the next time.
-        self.commit(deadline)
         if not self._progress and self.problem is not None:
             raise self.problem
 
@@ -135,6 +134,11 @@ class Drain:
                 self._fail(queue, error)
             if progress.next_offset == before:
                 self.stop(queue)
+        if not self._has_pulled:
+            # Where the group starts is committed at once: what arrives from now on must not be skipped by "last" the next time.
+            # Not before the first pull: that makes a group which the broker does not know, and 5.x takes no offset of such a one.
+            self._has_pulled = True
+            self.commit(deadline)
         return messages
 
     def stop(self, queue: MessageQueue) -> None:

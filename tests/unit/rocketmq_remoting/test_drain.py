@@ -144,6 +144,24 @@ def test_a_new_group_starts_at_the_end_and_that_is_committed_at_once(
     assert [each.body for each in read(second)] == [b"new"]
 
 
+def test_a_group_that_the_broker_does_not_know_is_made_by_the_first_pull(
+    group: ScriptedGroup, broker: ScriptedBroker, make_drain: MakeDrain
+) -> None:
+    """RocketMQ 5.x takes no offsets of a group before that."""
+
+    def update(request: Request) -> Answer:
+        is_known = bool(broker.of(PULL))
+        return group.update_offset(request) if is_known else Answer(code=26, remark=f"Group {GROUP} not exist!")
+
+    broker.on(UPDATE_OFFSET, update)
+    group.add("old")
+    drain = make_drain(start_from=StartFrom.last())
+    drain.open(soon())
+    assert drain.pull(soon()) == []
+    assert drain.problem is None
+    assert group.committed == {("t", 0): 1, ("t", 1): 0}
+
+
 def test_what_is_not_settled_is_not_committed_and_comes_again(group: ScriptedGroup, make_drain: MakeDrain) -> None:
     for at in range(5):
         group.add(str(at))
