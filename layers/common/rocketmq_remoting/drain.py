@@ -113,7 +113,7 @@ class Drain:
 
         The order within a queue is the stored order. A queue that has no more, or whose broker does not answer, is done.
         """
-        self._renew(deadline)
+        self.renew(deadline)
         queues, requests = [], list[Request]()
         for queue in sorted(self._running):
             try:
@@ -140,6 +140,21 @@ class Drain:
             self._has_pulled = True
             self.commit(deadline)
         return messages
+
+    def renew(self, deadline: float) -> None:
+        """Ask for the locks again if they are 20 s old; what another has meanwhile is his, and nothing of it is committed.
+
+        `pull` and `close` do so; who hands on for long what was pulled does it in between.
+        """
+        age_s = self._lock_age_s()
+        if age_s < RENEW_S or not self._progress:
+            return
+        held = self._lock(set(self._progress), deadline)
+        if self._lock_age_s() > TRUST_S:
+            held = set()  # no broker answered, and the locks may have gone to another
+        for queue in set(self._progress) - held:
+            self.stop(queue)
+            del self._progress[queue]
 
     def stop(self, queue: MessageQueue) -> None:
         """Pull no more of this queue."""
@@ -169,7 +184,7 @@ class Drain:
 
     def close(self, deadline: float) -> None:
         """Commit, and let go of the queues. The client stays open."""
-        self._renew(deadline)
+        self.renew(deadline)
         self.commit(deadline)
         self._exchange_locks(RequestCode.UNLOCK_BATCH_MQ, self._locked, deadline)
         self._running, self._locked = set(), set()
@@ -185,18 +200,6 @@ class Drain:
         self.stop(queue)
 
     # The locks.
-
-    def _renew(self, deadline: float) -> None:
-        """Ask for the locks again if they are 20 s old; what another has meanwhile is his, and nothing of it is committed."""
-        age_s = self._lock_age_s()
-        if age_s < RENEW_S or not self._progress:
-            return
-        held = self._lock(set(self._progress), deadline)
-        if self._lock_age_s() > TRUST_S:
-            held = set()  # no broker answered, and the locks may have gone to another
-        for queue in set(self._progress) - held:
-            self.stop(queue)
-            del self._progress[queue]
 
     def _lock_age_s(self) -> float:
         # The clock that stops while a machine is frozen does not count for a lock.

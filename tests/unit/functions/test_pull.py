@@ -114,6 +114,13 @@ class Clock:
         return time.time() + self.ahead_s
 
 
+class Moment(Clock):
+    """The same for locks, which must not outlive a standing clock."""
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
@@ -359,6 +366,27 @@ def test_rules_that_cannot_be_read_are_told_and_the_others_go_on(
 
 
 # Time.
+
+
+def test_what_another_pull_has_taken_meanwhile_is_not_handed_on(
+    cluster: ScriptedCluster, group: ScriptedGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sending took a minute, and the broker gave the queue away: what was read of it already is the other's."""
+    for at in range(32):
+        group.add(str(at), topic="commands")
+    world = World(cluster, command_rule(RunOptions={"BatchWindow": {"CountBasedWindow": 10}}))
+    moment = Moment()
+    monkeypatch.setattr("rocketmq_remoting.drain.time", moment)
+
+    def slow(body: bytes) -> None:
+        if body == b"9":
+            moment.ahead_s = 70
+            group.locks["commands", 0] = "another"
+
+    world.failing = slow
+    summary = world.pull()
+    assert (summary["delivered"], summary["queues_taken"]) == (10, 1)
+    assert group.committed["commands", 0] == 10  # before it was known
 
 
 def test_without_time_nothing_is_read(cluster: ScriptedCluster, group: ScriptedGroup) -> None:

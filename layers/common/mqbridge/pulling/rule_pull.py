@@ -104,6 +104,7 @@ class RulePull:
             done_by: when it has to be done.
             deadline: when everything has to be; both are time.monotonic seconds.
         """
+        self._keep_locks(_soon(done_by))
         if not any(self._buffered.values()):
             self._read(_soon(done_by))
         batch = self._next_batch()
@@ -124,6 +125,12 @@ class RulePull:
         self._note_problem()
         for queue, start in self._drain.positions().items():
             self._memories[queue].end(start)
+
+    def _keep_locks(self, deadline: float) -> None:
+        """Hand on nothing of a queue that another pull has meanwhile, since the other rules took long."""
+        self._drain.renew(deadline)
+        held = self._drain.positions()
+        self._buffered = {queue: waiting for queue, waiting in self._buffered.items() if queue in held}
 
     def _read(self, deadline: float) -> None:
         for message in self._drain.pull(deadline):
