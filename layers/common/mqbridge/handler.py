@@ -19,7 +19,7 @@ from mqbridge.delivery import Delivery, OpenSinks, Sinks, settled_records
 from mqbridge.flows import Flow
 from mqbridge.messages import Record
 from mqbridge.outcomes import Planned, Settled
-from mqbridge.rules import Rules
+from mqbridge.rules import Rule, Rules, rule_name
 from mqbridge.sources import RefreshedRules
 from mqbridge.telemetry import Accounts, Counters, FunctionTelemetry, count_retries, count_sent, logger
 
@@ -48,6 +48,7 @@ class Bridge:
         self.sinks = sinks
         self.counters = counters or Counters()
         self._admit = admit
+        self._names: set[str] = set()  # of rules that were asked for, and are there
         self._summary_level = summary_level
         self._delivery = Delivery(sinks, rules.run_options, on_sent=partial(count_sent, self.counters))
         self._puller: Puller | None = None
@@ -68,6 +69,7 @@ class Bridge:
                 raise
             logger().error("event refused", extra={"function": name, "detail": str(error)})
             return error.answer
+        self._check_rule(name, batch.only_rule)
         return batch.trigger.respond(self._carried(name, flow, batch, time_left, self._summary_level), time_left.end)
 
     def pull(self, name: str, flow: Flow, context: Any) -> dict[str, int]:
@@ -108,6 +110,23 @@ class Bridge:
             raise
         accounts.log_summary(summary_level, totals, self.rules.digest)
         return settled_records(settlements)
+
+    def _check_rule(self, flow: str, only_rule: str | None) -> None:
+        """Refuse what is meant for a rule that is not there: nobody would want it, and whoever sent it would take that for done."""
+        if only_rule is None or only_rule in self._names:
+            return
+        of_flow: dict[str, Sequence[Rule]] = {
+            "outbound": self.rules.outbound,
+            "inbound": self.rules.inbound,
+            "status": self.rules.status,
+        }
+        names = sorted(map(rule_name, of_flow.get(flow, self.rules.streamings)))
+        if only_rule not in names:
+            told = ", ".join(names) or "there are none"
+            raise triggers.UnreadableEvent(
+                f"mqbridgerule: expected one of the {flow} rules ({told}), got {only_rule[:127]!r}"
+            )
+        self._names.add(only_rule)
 
 
 def _plan(flow: Flow, rules: Rules, only_rule: str | None, records: Sequence[Record]) -> list[Planned]:

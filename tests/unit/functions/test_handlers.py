@@ -383,6 +383,17 @@ def test_a_batch_for_one_rule_is_planned_for_that_rule_alone() -> None:
     assert [each["topic"] for each in sent] == ["bbb"]
 
 
+def test_a_batch_for_a_rule_that_is_not_there_is_an_error_and_not_dropped() -> None:
+    """A runner that invokes a deployed function has a document of its own: what the function's lacks must not be acknowledged."""
+    rules = document(InboundRules=[inbound_rule("one-1", parent="aaa")])
+    with (
+        capture(rules) as sent,
+        pytest.raises(UnreadableEvent, match="mqbridgerule: expected one of the inbound rules"),
+    ):
+        inbound_handler([rocketmq_event(mqbridgerule="two-2")], None)
+    assert sent == []
+
+
 @quick
 @given(
     payloads=st.lists(st.binary(max_size=20), max_size=4),
