@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mqbridge_cli import invoke_arguments
 from mqbridge_cli.dlq import arguments as dlq_arguments
 
 __all__ = ["main"]
@@ -77,6 +78,10 @@ def _run(options: argparse.Namespace) -> int:
     from mqbridge_cli.runner.holds import default_directory
     from mqbridge_cli.runner.settings import RunSettings
 
+    wrong = invoke_arguments.fault_of(options)
+    if wrong:
+        print(f"mqbridge run: {wrong}", file=sys.stderr)
+        return 2
     settings = RunSettings(
         rules_path=options.rules,
         listen=options.listen,
@@ -84,6 +89,7 @@ def _run(options: argparse.Namespace) -> int:
         share=options.share or "",
         part=options.part,
         accepted_path=options.accepted,
+        invoke=invoke_arguments.settings_of(options),
     )
     if options.workers > 1:
         from mqbridge_cli.runner import supervisor
@@ -217,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where it is kept which tasks are paused or blocked (default $XDG_STATE_HOME/mqbridge or ~/.local/state/mqbridge)",
     )
+    invoke_arguments.add_to(run)
     # How the workers are told their part, and what the supervisor has accepted of the rules.
     run.add_argument("--part", type=_part, help=argparse.SUPPRESS)
     run.add_argument("--accepted", help=argparse.SUPPRESS)

@@ -32,7 +32,7 @@ def _row(task: Task) -> tuple[str, ...]:
     return (
         task["name"],
         task["status"],
-        *(str(counters[word]) for word in _COUNTERS),
+        *("-" if counters[word] is None else str(counters[word]) for word in _COUNTERS),
         str(lag["unsettled"]),
         _seconds(lag["oldest_s"]),
         task["reason"],
@@ -50,7 +50,7 @@ def show_text(task: Task) -> str:
         ("reason", task["reason"] or "-"),
         ("source", f"{task['source']['topic']} of {task['source']['instance']}"),
         ("sink", f"{task['sink']['topic']} of {task['sink']['instance']}"),
-        ("records", ", ".join(f"{counters[word]} {word.replace('_', '-')}" for word in _COUNTERS)),
+        ("records", ", ".join(f"{count} {word.replace('_', '-')}" for word, count in _known(counters))),
         ("lag", f"{lag['unsettled']} unsettled, the oldest for {_seconds(lag['oldest_s'])}"),
         ("blocked", _blocked(task["blocked"])),
         ("last error", _error(task["last_error"])),
@@ -58,6 +58,12 @@ def show_text(task: Task) -> str:
     ]
     width = max(len(name) for name, _ in lines) + 2
     return "".join(f"{name + ':':<{width}}{value}\n" for name, value in lines)
+
+
+def _known(counters: Mapping[str, int | None]) -> list[tuple[str, int]]:
+    """Return the counters in their order, but for those that only a function knows, which carries the task out (settled)."""
+    words = (_COUNTERS[0], "settled", *_COUNTERS[1:])
+    return [(word, count) for word in words if (count := counters.get(word)) is not None]
 
 
 def _blocked(blocked: Mapping[str, Any] | None) -> str:

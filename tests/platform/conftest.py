@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from devstack.fc_service import HostBuild as FcHostBuild
 from devstack.fc_service.__main__ import DIRECTORY as FC_DIRECTORY
 from devstack.lambda_service import HostBuild
 from devstack.lambda_service.__main__ import DIRECTORY
+from devstack.rocketmq import PATIENT_BROKER, RocketMQ
+from devstack.setup import ensure
 
 ROOT = Path(__file__).resolve().parents[2]
 SAM_BIN = ROOT / ".venv-sam" / "bin"
@@ -62,3 +65,11 @@ def host_build() -> HostBuild:
 def fc_build() -> FcHostBuild:
     """The functions for this machine, as Function Compute would have them, where `make invoke-fc` has them too."""
     return FcHostBuild(FC_DIRECTORY)
+
+
+@pytest.fixture(scope="session")
+def rocketmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RocketMQ]:
+    """A real one, which tests share; who stops it starts it again."""
+    ensure()
+    with RocketMQ(tmp_path_factory.mktemp("rocketmq"), broker_config=PATIENT_BROKER) as cluster:
+        yield cluster

@@ -1,6 +1,7 @@
 """The stand-in for the Lambda service answers as the service does: to boto3, with functions that misbehave."""
 
 import base64
+import http.client
 import json
 import threading
 from collections.abc import Iterator
@@ -282,6 +283,17 @@ def test_a_function_can_import_what_the_managed_runtime_has_and_no_development_p
 ) -> None:
     there, _ = called(client, "imports", ["boto3", "awslambdaric", "pytest", "yaml", "moto", "msgspec", "mqbridge"])
     assert there == ["boto3", "awslambdaric"]
+
+
+def test_a_service_that_is_stopped_hangs_up(tmp_path: Path, host_build: HostBuild) -> None:
+    (tmp_path / "app.py").write_text(MODULE)
+    function = Function(name="echo", handler="app.echo", task=tmp_path, runtime=host_build.runtime())
+    with LambdaService([function]) as service:
+        connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=5)
+        connection.request("POST", "/2015-03-31/functions/echo/invocations", b"{}")
+        assert connection.getresponse().read()
+    assert connection.sock.recv(1) == b"", "the connection is at its end"
+    connection.close()
 
 
 def test_the_service_ends_the_processes_that_it_started(tmp_path: Path, host_build: HostBuild) -> None:

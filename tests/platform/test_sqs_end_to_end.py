@@ -27,8 +27,7 @@ from devstack.lambda_service import (
     make_queues,
 )
 from devstack.processes import wait_until
-from devstack.rocketmq import PATIENT_BROKER, RocketMQ
-from devstack.setup import ensure
+from devstack.rocketmq import RocketMQ
 from functions.outbound.app import handler as outbound
 from functions.outflow.app import handler as outflow
 from mqbridge.testing import capture
@@ -147,11 +146,9 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(host_build: HostBuild, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    ensure()
+def story(host_build: HostBuild, rocketmq: RocketMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("end-to-end")
     with ExitStack() as stack:
-        rocketmq = stack.enter_context(RocketMQ(folder / "rocketmq", broker_config=PATIENT_BROKER))
         aws = stack.enter_context(pretended(stack.enter_context(pytest.MonkeyPatch.context())))
         rocketmq.create_topic("telemetry", "readings")
         rules = rules_for(rocketmq)

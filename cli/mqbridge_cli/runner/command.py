@@ -33,7 +33,14 @@ def run(settings: RunSettings) -> int:
         return 2
     counters = Counters()
     try:
-        fleet = Fleet(rules, counters, settings.holds, share=settings.share, part=settings.part or (1, 1))
+        fleet = Fleet(
+            rules,
+            counters,
+            settings.holds,
+            share=settings.share,
+            part=settings.part or (1, 1),
+            functions=settings.functions(),
+        )
         reloader = _reloader(settings, fleet, counters)
         registry = registry_of(fleet, counters)
         server = HttpServer(

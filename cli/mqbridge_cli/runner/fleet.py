@@ -10,6 +10,7 @@ from mqbridge_cli.runner.blocking import may_block
 from mqbridge_cli.runner.changes import Key, Part, changes, parts
 from mqbridge_cli.runner.drop_watch import DropWatch
 from mqbridge_cli.runner.holds import StateDirectory, StateUnavailable
+from mqbridge_cli.runner.lambda_functions import Functions
 from mqbridge_cli.runner.rule_life import RuleLife
 from mqbridge_cli.runner.rule_runner import DRAIN_TIMEOUT_S
 from mqbridge_cli.runner.rules_file import CannotRun
@@ -28,6 +29,7 @@ class Fleet:
         holds: where pauses and blocks are kept.
         share: this runner's name among several that share the load.
         part: (number, of how many): every so manieth rule; the first one also says what concerns the whole document.
+        functions: what carries records out, if not this process.
 
     Raises:
         CannotRun: a secret is not there, or state cannot be kept.
@@ -41,11 +43,13 @@ class Fleet:
         *,
         share: str = "",
         part: tuple[int, int] = (1, 1),
+        functions: Functions | None = None,
     ) -> None:
         self._counters = counters
         self._holds = holds
         self._share = share
         self._part = part
+        self._functions = functions
         self._lock = threading.Lock()
         self._is_stopped = False
         self._watched: list[MqttInstance] = []
@@ -156,6 +160,7 @@ class Fleet:
                     self._holds,
                     share=self._share,
                     received=self._lives[part.key].received if part.key in self._lives else 0,
+                    functions=self._functions,
                 )
                 for part in wanted
             ]

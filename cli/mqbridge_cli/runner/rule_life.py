@@ -6,7 +6,9 @@ import time
 from mqbridge.rules import EventStreaming, MqttInstance, RocketMQInstance, Rules
 from mqbridge.telemetry import Counters, LastError, begin_rule, logger, sink_label
 from mqbridge_cli.runner.changes import Key, Part
+from mqbridge_cli.runner.function_accounts import begin_rule_elsewhere
 from mqbridge_cli.runner.holds import BLOCKED, PAUSED, Hold, StateDirectory, StateUnavailable
+from mqbridge_cli.runner.lambda_functions import Functions
 from mqbridge_cli.runner.rule_runner import RuleRunner
 from mqbridge_cli.runner.state import RuleState, State
 
@@ -25,10 +27,19 @@ class RuleLife:
         holds: where a task's pause or block is kept.
         share: this runner's name among several that share the load.
         received: how many records came in an earlier life of the rule in this process.
+        functions: what carries records out, if not this process.
     """
 
     def __init__(
-        self, part: Part, rules: Rules, counters: Counters, holds: StateDirectory, *, share: str = "", received: int = 0
+        self,
+        part: Part,
+        rules: Rules,
+        counters: Counters,
+        holds: StateDirectory,
+        *,
+        share: str = "",
+        received: int = 0,
+        functions: Functions | None = None,
     ) -> None:
         self.part = part
         self.flow, self.name = part.key
@@ -41,11 +52,15 @@ class RuleLife:
         self._counters = counters
         self._holds = holds
         self._share = share
+        self._functions = functions
         self._received_before = received
         self._hold_lock = threading.Lock()  # a task may come to a block while it is being paused
         self._hold = holds.hold_of(self.name) if self.is_task else None
         self._runner: RuleRunner | None = None
-        begin_rule(counters, self.flow, self.name, sink)
+        if functions is None:
+            begin_rule(counters, self.flow, self.name, sink)
+        else:
+            begin_rule_elsewhere(counters, self.flow, self.name)
         if not self.is_held:
             self._runner = self._new_runner()
 
@@ -60,6 +75,11 @@ class RuleLife:
     def is_task(self) -> bool:
         """Whether it is a message outflow task, which has a life cycle."""
         return isinstance(self.part.rule, EventStreaming)
+
+    @property
+    def is_carried_out_elsewhere(self) -> bool:
+        """Whether a function does it, so that nobody here knows what became of a record that is settled."""
+        return self._functions is not None
 
     @property
     def is_paused_by_file(self) -> bool:
@@ -179,6 +199,7 @@ class RuleLife:
             share=self._share,
             on_block=self._on_block,
             state_path=self._holds.path,
+            functions=self._functions,
         )
 
     def _on_block(self, record: str, reason: str, detail: str) -> None:

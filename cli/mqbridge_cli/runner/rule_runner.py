@@ -19,6 +19,7 @@ from mqbridge_cli.runner.blocking import OnBlock, stops_at_reject
 from mqbridge_cli.runner.changes import RunnableRule, flow_of
 from mqbridge_cli.runner.connection_journal import ConnectionJournal
 from mqbridge_cli.runner.inbox import Inbox
+from mqbridge_cli.runner.lambda_functions import Functions
 from mqbridge_cli.runner.lane_order import TaskBridge
 from mqbridge_cli.runner.lanes import Item
 from mqbridge_cli.runner.mqtt_source import MqttSource
@@ -48,7 +49,8 @@ class RuleRunner:
     """Run one rule from `start` to `finish`; with `share`, this runner's part of it beside others'.
 
     `on_block` is called, in the worker's thread, when a task comes to a record that it is to stop at; then it has stopped.
-    `state_path` is the folder of what has to outlive the process.
+    `state_path` is the folder of what has to outlive the process. With `functions`, those carry records out, by rules of their own: nothing
+    but the source is connected to from here.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class RuleRunner:
         share: str = "",
         on_block: OnBlock = lambda _record, _reason, _detail: None,
         state_path: Path | None = None,
+        functions: Functions | None = None,
     ) -> None:
         options = rule.run_options
         window = options.batch_window or BatchWindow()
@@ -70,23 +73,19 @@ class RuleRunner:
         self._state = state
         self._on_block = on_block
         self._state_path = state_path
-        self._sinks = OpenSinks(rules, partial(count_retries, counters))
+        self._sinks = OpenSinks(rules, partial(count_retries, counters)) if functions is None else None
         self._stopping = threading.Event()
         self._is_closed = False
         self.inbox = Inbox(window, credit)
         self._source = self._make_source(credit, counters, share)
         stops = stops_at_reject(rule)
-        bridge: Bridge = (
-            TaskBridge(rules, self._sinks, counters, stops_at_reject=stops)
-            if isinstance(rule, EventStreaming)
-            else Bridge(rules, self._sinks, counters)
-        )
+        flow, name = flow_of(rule), rule_name(rule)
         self.worker = Worker(
-            rule_name(rule),
+            name,
             self._source,
             self.inbox,
-            _HANDLERS[flow_of(rule)],
-            bridge,
+            _HANDLERS[flow] if functions is None else functions.handler(flow, name, counters),
+            self._bridge(counters, stops_at_reject=stops),
             self._prepare,
             throttle=Throttle(options.throttling, time.monotonic()) if options.throttling is not None else None,
             stop_at=self._stop_at if stops else None,
@@ -119,11 +118,19 @@ class RuleRunner:
             return
         self._is_closed = True
         self._source.close()
-        self._sinks.close()
+        if self._sinks is not None:
+            self._sinks.close()
+
+    def _bridge(self, counters: Counters, *, stops_at_reject: bool) -> Bridge | None:
+        if self._sinks is None:
+            return None
+        if isinstance(self._rule, EventStreaming):
+            return TaskBridge(self._rules, self._sinks, counters, stops_at_reject=stops_at_reject)
+        return Bridge(self._rules, self._sinks, counters)
 
     def _prepare(self) -> bool:
         """Subscribing first would make a session that gathers messages for a topic which may be a typing error."""
-        instance_id, topics = _needed_topics(self._rule)
+        instance_id, topics = _needed_topics(self._rule) if self._sinks is not None else ("", ())
         while topics and not self._stopping.is_set():
             try:
                 wait_until_topics_exist(self._rules.rocketmq[instance_id], topics, self._state, self._stopping)

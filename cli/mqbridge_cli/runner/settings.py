@@ -8,6 +8,7 @@ from pathlib import Path
 from mqbridge.cleanse import RealOutside
 from mqbridge.rules import InvalidRules, Rules, RulesError, load
 from mqbridge_cli.runner.holds import StateDirectory
+from mqbridge_cli.runner.lambda_functions import Functions, InvokeSettings, LambdaFunctions
 from mqbridge_cli.validate import print_faults
 
 __all__ = ["RunSettings", "load_or_say"]
@@ -24,6 +25,7 @@ class RunSettings:
         share: this runner's name among several that share the load; "" if it is the only one.
         part: (number, of how many), of a worker of a supervisor.
         accepted_path: what a worker's supervisor took over from the rules document; it may have changed since.
+        invoke: the functions that are to carry records out; None if this process is.
     """
 
     rules_path: str
@@ -32,6 +34,7 @@ class RunSettings:
     share: str = ""
     part: tuple[int, int] | None = None
     accepted_path: str | None = None
+    invoke: InvokeSettings | None = None
 
     @property
     def holds(self) -> StateDirectory:
@@ -43,6 +46,14 @@ class RunSettings:
     def is_file(self) -> bool:
         """Whether the document is a file, and not given as JSON text."""
         return not self.rules_path.lstrip().startswith("{")
+
+    def functions(self) -> Functions | None:
+        """Return what carries records out, if not this process.
+
+        Raises:
+            CannotRun: it cannot be reached from here.
+        """
+        return LambdaFunctions(self.invoke) if self.invoke is not None else None
 
     def load(self, path: str | None = None) -> Rules:
         """Load the document, or a copy of it; what it refers to lies beside the document.

@@ -46,9 +46,10 @@ class _Supervisor:
         self._accepted = directory / f"rules{Path(settings.rules_path).suffix}" if settings.is_file else None
         share = ["--share", settings.share] if settings.share else []
         accepted = ["--accepted", str(self._accepted)] if self._accepted is not None else []
+        invoke = settings.invoke.arguments() if settings.invoke is not None else []
         arguments = [
             *("--rules", settings.rules_path, "--listen", "127.0.0.1:0"),
-            *("--state-dir", str(settings.state_directory), *share, *accepted),
+            *("--state-dir", str(settings.state_directory), *share, *accepted, *invoke),
         ]
         self._children = [Child(arguments, part, workers) for part in range(1, workers + 1)]
         self._counters = Counters()
@@ -119,7 +120,8 @@ class _Supervisor:
         candidate.write_bytes(content)
         rules = self._settings.load(str(candidate))
         # Made and thrown away: it shows whether children can make theirs.
-        Fleet(rules, Counters(), self._settings.holds, share=self._settings.share)
+        settings = self._settings
+        Fleet(rules, Counters(), settings.holds, share=settings.share, functions=settings.functions())
         candidate.replace(self._accepted)
         return rules
 

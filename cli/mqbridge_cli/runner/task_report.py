@@ -34,7 +34,7 @@ def status_word(snapshot: Snapshot) -> str:
 
 
 def task_entry(life: RuleLife, counters: Counters, config_hash: str) -> dict[str, Any]:
-    """Return a task as JSON shows it. Counters are those of this process."""
+    """Return a task as JSON shows it. Counters are those of this process; null is what a function knows that carries the task out."""
     snapshot, hold, error, oldest_s = life.state.snapshot, life.hold, life.last_error, life.oldest_age_s()
     entry: dict[str, Any] = {
         "name": life.name,
@@ -68,11 +68,13 @@ def task_entry(life: RuleLife, counters: Counters, config_hash: str) -> dict[str
     return entry
 
 
-def _outcomes(life: RuleLife, counters: Counters) -> dict[str, int]:
-    words = ("delivered", "dropped", "dead_lettered", "discarded", "failed")
+def _outcomes(life: RuleLife, counters: Counters) -> dict[str, int | None]:
+    words: tuple[str, ...] = ("delivered", "dropped", "dead_lettered", "discarded", "failed")
+    known = ("settled", "failed") if life.is_carried_out_elsewhere else words
     values = counters.snapshot()
     labels = (("flow", life.flow), ("rule", life.name))
-    return {word: int(values.get(("mqbridge_records_total", (*labels, ("outcome", word))), 0)) for word in words}
+    counted = {word: int(values.get(("mqbridge_records_total", (*labels, ("outcome", word))), 0)) for word in known}
+    return {**dict.fromkeys(words), **counted}
 
 
 def _places(rule: object) -> dict[str, Any]:

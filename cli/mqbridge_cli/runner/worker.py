@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,7 @@ class Worker:
         source: where the records come from.
         inbox: what the source puts them into.
         handler: takes a batch and answers what of it failed.
-        bridge: what the handler runs with.
+        bridge: what the handler runs with; None if that is not in this process.
         prepare: runs first, in the worker's thread, and returns whether to go on.
         throttle: how many records may go; None is as many as there are.
         stop_at: where given, a record that can never be delivered ends the worker: it is called at the end. Without it, such a record
@@ -59,7 +60,7 @@ class Worker:
         source: Source,
         inbox: Inbox,
         handler: Handler,
-        bridge: Bridge,
+        bridge: Bridge | None,
         prepare: Callable[[], bool] = lambda: True,
         *,
         throttle: Throttle | None = None,
@@ -113,7 +114,7 @@ class Worker:
             self._source.pump(0.0)
 
     def _run(self) -> None:
-        with using(self._bridge):
+        with using(self._bridge) if self._bridge is not None else nullcontext():
             if self._prepare():
                 while self._step():
                     pass

@@ -63,13 +63,13 @@ class Bridge:
         time_left = Time.of(_time_left_s(context))
         try:
             batch = triggers.read(event, request_id=_request_id(context), admit=self._admit)
+            self._check_rule(name, batch.only_rule)
         except triggers.UnreadableEvent as error:
             self.counters.add("mqbridge_errors_total", rule="", stage="receiving", error_type="unreadable_event")
             if error.answer is None:
                 raise
             logger().error("event refused", extra={"function": name, "detail": str(error)})
             return error.answer
-        self._check_rule(name, batch.only_rule)
         return batch.trigger.respond(self._carried(name, flow, batch, time_left, self._summary_level), time_left.end)
 
     def pull(self, name: str, flow: Flow, context: Any) -> dict[str, int]:

@@ -57,7 +57,8 @@ METRICS: Mapping[str, Metric] = {
     "mqbridge_records_total": Metric(
         "counter",
         ("flow", "rule", "outcome"),
-        "Records by outcome: delivered, dropped, dead_lettered, discarded (ErrorsTolerance ALL), failed (handed back for another try).",
+        "Records by outcome: delivered, dropped, dead_lettered, discarded (ErrorsTolerance ALL), failed (handed back for another try). "
+        "What a function does for a runner is to the runner settled or failed.",
         sums=(("flow", "outcome"),),
     ),
     "mqbridge_unknown_outcome_total": Metric(
@@ -66,7 +67,7 @@ METRICS: Mapping[str, Metric] = {
     "mqbridge_errors_total": Metric(
         "counter",
         ("rule", "stage", "error_type"),
-        "Failures and rejects, by stage (receiving, processing, sending) and reason.",
+        "Failures and rejects, by stage (receiving, processing, sending; of an invoked function: invoking, function) and reason.",
     ),
     "mqbridge_dropped_total": Metric(
         "counter",
