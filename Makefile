@@ -71,8 +71,9 @@ docs: $(STAMP)  ## write the JSON Schema and the tables of docs/rules.md, docs/r
 unit: $(STAMP)  ## unit tests only: no server, a few seconds
 	@$(BIN)/pytest tests/unit
 
+# A file stays in one process, for its fixtures; those with brokers are begun first, as they take longest.
 test: system check $(SAM_STAMP)  ## lint, types, unit tests, and integration tests on real brokers
-	@$(BIN)/pytest -n 3 --dist loadgroup
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-rocketmq5: system  ## the client and the bridge against RocketMQ 5.x: ROCKETMQ5=VERSION, 5.5.0 by default
 	@MQBRIDGE_TEST_ROCKETMQ=$(ROCKETMQ5) $(BIN)/pytest tests/integration/test_rocketmq_interop.py tests/integration/test_bridge.py tests/integration/test_pull.py
