@@ -15,6 +15,8 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -64,13 +66,18 @@ class HandlerServer(ThreadingHTTPServer):
     def answer(self, request: HttpRequest) -> HttpResponse:
         """Have the handler answer, when it is the request's turn."""
         context = Context(request.header(_FC_REQUEST_ID), self._timeout_s)
+        with self._turns:
+            if not self.is_fc:
+                return answered(self._handler, request, context)
+            response: HttpResponse = self._handler(request, context)
+            return response
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Have the end wait while a request is read, handled and answered."""
         self._count(1)
         try:
-            with self._turns:
-                if not self.is_fc:
-                    return answered(self._handler, request, context)
-                response: HttpResponse = self._handler(request, context)
-                return response
+            yield
         finally:
             self._count(-1)
 
@@ -104,14 +111,15 @@ class _Connection(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def do_POST(self) -> None:
-        try:
-            response = self._answer(self._body())
-        except _Refused as refused:
-            self.close_connection = True  # what of the body is still to come would be read as the next request
-            headers = {"connection": "close", "content-type": "text/plain"}
-            response = HttpResponse(status=refused.status, headers=headers, body=str(refused))
-            response = response.for_fc() if self.server.is_fc else response
-        self._send(response)
+        with self.server.under_way():
+            try:
+                response = self._answer(self._body())
+            except _Refused as refused:
+                self.close_connection = True  # what of the body is still to come would be read as the next request
+                headers = {"connection": "close", "content-type": "text/plain"}
+                response = HttpResponse(status=refused.status, headers=headers, body=str(refused))
+                response = response.for_fc() if self.server.is_fc else response
+            self._send(response)
 
     do_GET = do_POST  # noqa: N815 - the library's way to name a method; Function Compute's /pre-stop is one
 
