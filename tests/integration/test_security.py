@@ -17,7 +17,6 @@ from devstack.processes import wait_until
 from devstack.rocketmq import NAME_SERVER_JVM_OPTIONS, RocketMQ
 from functions.inbound.app import handler as inbound
 from mqbridge.delivery import OpenSinks, Sent
-from mqbridge.handler import Bridge, using
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.mqtt import new_client
 from mqbridge.outcomes import Delivered, Failed, Reject
@@ -36,6 +35,7 @@ from rocketmq_remoting import (
     random_message_id,
 )
 from tests.certificates import Authority
+from tests.integration.handling import handling
 from tests.integration.running_bridge import RunningBridge, connected, publish_all
 from tests.integration.secured import ADMIN, BRIDGE, SecuredMosquitto, locked_rocketmq, rocketmq_tls
 
@@ -334,9 +334,8 @@ def test_a_pull_reads_with_keys_over_tls(locked: RocketMQ, authority: Authority,
     """Locks, offsets and the way to the dead letters need no more rights than the runner has."""
     instance = {"InstanceId": "mqtt-test", "Endpoint": mosquitto.url}
     rules = load(rules_of(mqtt=instance, rocketmq=rocketmq_instance(locked, authority)))
-    sinks = OpenSinks(rules)
     writer = Producer(Client([locked.name_server], credentials=ADMIN, tls=authority.context()))
-    with using(Bridge(rules, sinks)):
+    with handling(rules):
         inbound({"mqbridge": "pull"}, None)  # from the end of the topic
         messages = [
             Message(topic="into", body=b"b", message_id=random_message_id(0), properties={"qoslevel": qos})
@@ -351,7 +350,6 @@ def test_a_pull_reads_with_keys_over_tls(locked: RocketMQ, authority: Authority,
 
         assert wait_until(have_come, timeout_s=10)
     writer.close()
-    sinks.close()
     assert [sum(each[name] for each in found) for name in ("delivered", "refused", "left")] == [1, 1, 0]
 
 

@@ -5,7 +5,7 @@ of a fixed set, `rule`, `sink` and `broker` of the rules document, `reason` and 
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 __all__ = ["METRICS", "Metric"]
 
@@ -16,7 +16,7 @@ _AGES = (*_SECONDS, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 _SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0)
 
 
-class Metric(NamedTuple):
+class Metric:
     """What a metric is.
 
     `unit` is CloudWatch's. `buckets` are a histogram's upper bounds. `sums` are label sets beside all labels over which functions add
@@ -24,13 +24,27 @@ class Metric(NamedTuple):
     "functions".
     """
 
-    kind: Literal["counter", "gauge", "histogram"]
-    labels: tuple[str, ...]
-    help: str
-    unit: Literal["Count", "Seconds", "Bytes", "None"] = "Count"
-    buckets: tuple[float, ...] = ()
-    sums: tuple[tuple[str, ...], ...] = ()
-    by: Literal["both", "runner", "functions"] = "both"
+    # Neither a dataclass nor a named tuple, whose methods take longer to make than all metrics together: a cold start pays for this.
+    __slots__ = ("buckets", "by", "help", "kind", "labels", "sums", "unit")
+
+    def __init__(
+        self,
+        kind: Literal["counter", "gauge", "histogram"],
+        labels: tuple[str, ...],
+        help: str,
+        unit: Literal["Count", "Seconds", "Bytes", "None"] = "Count",
+        buckets: tuple[float, ...] = (),
+        *,
+        sums: tuple[tuple[str, ...], ...] = (),
+        by: Literal["both", "runner", "functions"] = "both",
+    ) -> None:
+        self.kind = kind
+        self.labels = labels
+        self.help = help
+        self.unit = unit
+        self.buckets = buckets
+        self.sums = sums
+        self.by = by
 
 
 METRICS: Mapping[str, Metric] = {
