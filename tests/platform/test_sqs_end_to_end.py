@@ -1,6 +1,6 @@
 """From SQS to RocketMQ without AWS: template.yaml's queues at moto, its built functions behind event source mappings, and a real RocketMQ.
 
-One story, which takes half a minute because the broker is away for 20 s of it; the tests look at what is left in the end. All numbers are
+One story, most of a minute long because the broker is away for 20 s; the tests look at what is left in the end. All numbers are
 the template's, but for VisibilityTimeout, which is 15 s and not 190. A queue beside each, from which what is unreadable is left to the
 platform, gives up after 3 times 6 s instead of 200 times 190 s. A FIFO queue is not in the template; it is like the queue outbound.
 """
@@ -33,6 +33,8 @@ from functions.outflow.app import handler as outflow
 from mqbridge.testing import capture
 from tests.integration.aws_server import ACCOUNT, REGION, Aws, pretended
 
+# The story takes 50 s, and counts as the first test's.
+pytestmark = pytest.mark.timeout(300)
 OUTAGE_S = 20.0
 # Instead of the template's 190 s: what AWS cannot hide in time would hold up the test for so long.
 VISIBILITY_TIMEOUT_S = 15
