@@ -1,5 +1,6 @@
 """Our producer beside RocketMQ's own Java client 4.9.7: the same messages, into the same topic, in turn."""
 
+import gc
 import json
 import subprocess
 import tempfile
@@ -46,7 +47,7 @@ def sends() -> Iterator[Result]:
         java_sync = _java_sender(cluster, "sync", warm_up=JAVA_WARM_UP_SINGLES, count=SINGLES)
         batches = Producer(Client([cluster.name_server]), max_batch_messages=BATCH)
         singles = Producer(Client([cluster.name_server]), max_batch_messages=1, max_requests=IN_FLIGHT)
-        with java_batch as send_java_batches, java_sync as send_java_singles:
+        with java_batch as send_java_batches, java_sync as send_java_singles, _collecting_rarely():
             peers: dict[str, Callable[[], _Run]] = {
                 "batch": lambda: _send_as_made(batches, BATCHED),
                 "java batch": send_java_batches,
@@ -81,6 +82,19 @@ def sends() -> Iterator[Result]:
     yield result(f"our Producer, single sends, {IN_FLIGHT} in flight", "pipelined", Bar(1.4, against=java))
     yield result("our Producer, single sends, synchronous", "sync", Bar(None, against=java))
     yield java
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Have garbage collected as `mqbridge run` does, and as docs/rocketmq_remoting.md advises who sends much."""
+    usual = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()
 
 
 def _message(number: int, now_ms: int) -> Message:

@@ -204,7 +204,7 @@ def test_an_answer_that_never_comes_is_an_unknown_outcome(api: PretendedApi, sin
     api.answer = lambda _request: None
     began = time.monotonic()
     (outcome,) = send(sinks, message())
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 10
     assert isinstance(outcome, Failed)
     assert (outcome.reason, outcome.is_unknown) == ("outcome_unknown", True)
 
