@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.java_programs import send_bench_command
 from benchmarks.measuring import Bar, Result
 from devstack.rocketmq import RocketMQ
+from mqbridge.garbage import collect_rarely
 from rocketmq_remoting import Client, Message, Producer, SendOutcome, random_message_id
 
 __all__ = ["sends"]
@@ -86,10 +87,9 @@ def sends() -> Iterator[Result]:
 
 @contextmanager
 def _collecting_rarely() -> Iterator[None]:
-    """Have garbage collected as `mqbridge run` does, and as docs/rocketmq_remoting.md advises who sends much."""
+    """Have garbage collected as mqbridge does, and as docs/rocketmq_remoting.md advises who sends much."""
     usual = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(10_000, 50, 100)
+    collect_rarely()
     try:
         yield
     finally:

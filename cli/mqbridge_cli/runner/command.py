@@ -1,12 +1,12 @@
 """mqbridge run: every enabled data rule and task, from its source to its handler, until a signal comes."""
 
-import gc
 import signal
 import sys
 import threading
 
 from prometheus_client import generate_latest
 
+from mqbridge.garbage import collect_rarely
 from mqbridge.telemetry import Counters, logger
 from mqbridge_cli.runner.fleet import Fleet
 from mqbridge_cli.runner.health import answers, readiness
@@ -60,7 +60,7 @@ def run(settings: RunSettings) -> int:
     if settings.part is not None:
         print(server.address, flush=True)
         threading.Thread(target=_stop_with_supervisor, args=(stop,), daemon=True).start()
-    _tune_garbage_collection()
+    collect_rarely()
     server.start()
     fleet.start()
     if reloader is not None:
@@ -88,11 +88,3 @@ def _reloader(settings: RunSettings, fleet: Fleet, counters: Counters) -> Reload
 def _stop_with_supervisor(stop: threading.Event) -> None:
     sys.stdin.read()  # ends when the supervisor does, however it does
     stop.set()
-
-
-def _tune_garbage_collection() -> None:
-    """Collect cycles more rarely: records under way are many, short-lived and without cycles, and walking them again and again took
-    as long as all other work (measured: 117 against 36 us a message in paho's decoder alone).
-    """
-    gc.freeze()
-    gc.set_threshold(10_000, 50, 100)

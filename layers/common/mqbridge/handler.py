@@ -17,6 +17,7 @@ from mqbridge import triggers
 from mqbridge.carrying import Time, carry
 from mqbridge.delivery import Delivery, OpenSinks, Sinks, settled_records
 from mqbridge.flows import Flow
+from mqbridge.garbage import collect_rarely
 from mqbridge.messages import Record
 from mqbridge.outcomes import Planned, Settled
 from mqbridge.rules import Rule, Rules, rule_name
@@ -203,6 +204,7 @@ def _own_bridges() -> "_OwnBridges":
             if _own is not None:
                 _own.close()
             _own = _OwnBridges(source, os.environ.get("MQBRIDGE_RULES_TTL"))
+            collect_rarely()
         return _own
 
 
