@@ -1,12 +1,13 @@
 """What brokers keep for one consumer group: messages, offsets, members. Scripts for a `ScriptedBroker`."""
 
 import json
+import time
 from collections.abc import Mapping
 
 from .scripted_broker import Answer, Request, ScriptedBroker
 from .vectors import stored_message
 
-__all__ = ["ScriptedGroup"]
+__all__ = ["Clock", "ScriptedGroup"]
 
 PULL, QUERY_OFFSET, UPDATE_OFFSET, SEARCH, MAX, MIN, HEART_BEAT, UNREGISTER = 11, 14, 15, 29, 30, 31, 34, 35
 SEND_BACK, MEMBERS, IDS_CHANGED, LOCK, UNLOCK, ALL_OFFSETS = 36, 38, 40, 41, 42, 43
@@ -14,6 +15,19 @@ SUSPEND = 2
 PULL_NOT_FOUND, OFFSET_MOVED, QUERY_NOT_FOUND = 19, 21, 22
 
 Place = tuple[str, int]  # topic and queue
+
+
+class Clock:
+    """What a module of the client takes for the module `time`: real, but it can be set forward."""
+
+    sleep = staticmethod(time.sleep)
+    time = staticmethod(time.time)
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead_s
 
 
 class ScriptedGroup:

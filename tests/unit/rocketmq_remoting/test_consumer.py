@@ -32,6 +32,7 @@ from .scripted_group import (
     SEND_BACK,
     UNREGISTER,
     UPDATE_OFFSET,
+    Clock,
     ScriptedGroup,
 )
 from .vectors import COMPRESSED
@@ -39,19 +40,6 @@ from .vectors import COMPRESSED
 GROUP = "GID_test"
 RETRY = f"%RETRY%{GROUP}"
 BUSY = Answer(code=2, remark="busy")
-
-
-class Clock:
-    """What the consumer and its connections take for the module `time`: real, but it can be set forward."""
-
-    sleep = staticmethod(time.sleep)
-    time = staticmethod(time.time)
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead_s
 
 
 @pytest.fixture

@@ -30,24 +30,13 @@ from .scripted_group import (
     SEND_BACK,
     UNLOCK,
     UPDATE_OFFSET,
+    Clock,
     ScriptedGroup,
 )
 
 GROUP = "GID_test"
 RETRY = f"%RETRY%{GROUP}"
 BUSY = Answer(code=2, remark="busy")
-
-
-class Clock:
-    """What the drain takes for the module `time`: real, but it can be set forward."""
-
-    time = staticmethod(time.time)
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead_s
 
 
 @pytest.fixture
