@@ -1,6 +1,7 @@
 """AWS on loopback: moto's server, over HTTP as the real one, so that timeouts and connections are real too."""
 
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ACCOUNT", "REGION", "Aws", "pretended"]
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
+SOON_MS = 20
 
 
 class Aws:
@@ -100,13 +102,16 @@ def _put_right(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[by
     """Return moto's application without two faults of its queues.
 
     It loses what is sent while it deletes, so that requests have to come one at a time. And of a group of a FIFO queue it gives out the
-    last message first when several have become visible again, as it takes each for being processed until it has looked at it.
+    last message first when several have become visible again, as it takes each for being processed until it has looked at it; nor may
+    the last become visible while it looks.
     """
     lock = threading.Lock()
 
     def answer(environ: Any, start_response: Any) -> Iterable[bytes]:
         with lock:
             for queue in sqs_backends[ACCOUNT][REGION].queues.values():
+                while any(0 < each.visible_at - time.time() * 1000 < SOON_MS for each in queue.pending_messages):
+                    time.sleep(SOON_MS / 1000)
                 queue.pending_messages.difference_update([each for each in queue.pending_messages if each.visible])
             return app(environ, start_response)
 
