@@ -39,6 +39,7 @@ def main(rules: Path, directory: Path, packages: Path | None = None) -> int:
         is_package = each.name == "transforms"
         target = (packages or directory / "python" if is_package else directory) / each.name
         if each.is_dir():
+            shutil.rmtree(target, ignore_errors=True)  # of an earlier run
             shutil.copytree(each, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(each, target)

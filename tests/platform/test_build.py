@@ -132,7 +132,7 @@ def test_without_the_target_s_interpreter_the_build_goes_on_and_says_so(tmp_path
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert "notice: no Python 3.13 here" in done.stderr
+    assert "notice: no Python 3.13 here" in done.stdout  # SAM hides the other
     assert {path.name for path in (tmp_path / "python").iterdir()} == OUR_PACKAGES
     assert not list(tmp_path.rglob("__pycache__"))
 

@@ -34,6 +34,8 @@ LONGEST_RAISED_S = 4.0
 RAISED_FACTOR = 4
 # Of a failed request the log names so many records; the function's own log has them all.
 MAX_NAMED = 20
+# The longest that a retry policy waits is 512 s; more is nonsense.
+LONGEST_RETRY_S = 86_400.0
 # What the function says is a word from a bounded set, if it is ours: another's would be a label without bounds.
 _REASON = re.compile("[a-z][a-z0-9_]{0,40}")
 
@@ -219,6 +221,8 @@ def _failures_of(answer: bytes, events: Sequence[Mapping[str, Any]]) -> dict[str
     try:
         document = json.loads(answer)
         listed = document["batchItemFailures"]
+        if not isinstance(listed, list):
+            raise TypeError("batchItemFailures")
         failures = [
             _failure(each["itemIdentifier"], each.get("reason", ""), each.get("detail", ""), each.get("retryAfter"))
             for each in listed
@@ -235,7 +239,7 @@ def _failures_of(answer: bytes, events: Sequence[Mapping[str, Any]]) -> dict[str
 def _is_good(failure: Mapping[str, Any], ids: set[str]) -> bool:
     texts = (failure["itemIdentifier"], failure["reason"], failure["detail"])
     after = failure.get("retryAfter", 0)
-    is_delay = isinstance(after, int | float) and not isinstance(after, bool) and 0 <= after < math.inf
+    is_delay = isinstance(after, int | float) and not isinstance(after, bool) and 0 <= after <= LONGEST_RETRY_S
     return is_delay and all(isinstance(text, str) for text in texts) and failure["itemIdentifier"] in ids
 
 

@@ -49,7 +49,7 @@ def mqtt_event(
         "source": "acs:mqtt",
         "type": "mqtt:Topic:SendMessage",
         "subject": topic,
-        "time": _rfc3339(time_ms),
+        **_time(time_ms),
         "mqbridgerule": rule,
         "data": {"props": props, **_body(publish.payload)},
     }
@@ -64,7 +64,7 @@ def rocketmq_event(*, rule: str, instance_id: str, message: StoredMessage) -> di
         "source": "acs:mq",
         "type": "mq:Topic:SendMessage",
         "subject": f"acs:mq::0:{instance_id}%{message.topic}",
-        "time": _rfc3339(message.born_timestamp_ms),
+        **_time(message.born_timestamp_ms),
         "mqbridgerule": rule,
         "data": {
             "instanceId": instance_id,
@@ -89,5 +89,9 @@ def _body(data: bytes) -> dict[str, str]:
 
 
 @lru_cache(maxsize=16)  # many messages arrive within a millisecond
-def _rfc3339(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+def _time(time_ms: int) -> Mapping[str, str]:
+    """Return the attribute `time`; none for what no calendar has: producers say when a message was born, and may say anything."""
+    try:
+        return {"time": datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")}
+    except (ValueError, OverflowError, OSError):
+        return {}

@@ -15,20 +15,21 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from mqbridge.http_access import NoAccess, check_access
+from mqbridge.http_access import NoAccess, admit, check_access
 from mqbridge.http_entry import FC_HEADERS, Context, Handler, answered
-from mqbridge.triggers import HttpRequest, HttpResponse
+from mqbridge.triggers import HttpRequest, HttpResponse, UnreadableEvent
 
 __all__ = ["HandlerServer", "main"]
 
 FC_PORT, PORT = 9000, 8080
 # Function Compute's limit for a synchronous invocation.
 MAX_BODY_BYTES = 32 * 1024 * 1024
+MAX_DIGITS = 12  # of a content-length
 # Function Compute keeps its connections, and asks for a quarter of an hour at least.
 IDLE_S = 900.0
 # Requests beyond this wait for their turn: each that is under way has connections of its own to the brokers.
@@ -47,16 +48,24 @@ class HandlerServer(ThreadingHTTPServer):
         address: host and port.
         is_fc: whether Function Compute calls, and nobody else can.
         timeout_s: how long a request may take.
+        admit: asked before a request's body is read; raises UnreadableEvent, with the answer, for a sender that may not send.
     """
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(
-        self, handler: Handler, address: tuple[str, int], *, is_fc: bool = False, timeout_s: float = TIMEOUT_S
+        self,
+        handler: Handler,
+        address: tuple[str, int],
+        *,
+        is_fc: bool = False,
+        timeout_s: float = TIMEOUT_S,
+        admit: Callable[[HttpRequest], None] | None = None,
     ) -> None:
         super().__init__(address, _Connection)
         self.is_fc = is_fc
+        self.admit = admit
         self._handler = handler
         self._timeout_s = timeout_s
         self._turns = threading.BoundedSemaphore(MAX_AT_ONCE)
@@ -113,7 +122,14 @@ class _Connection(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         with self.server.under_way():
             try:
+                if self.server.admit is not None:
+                    self.server.admit(self._request(b""))  # before the body: who may not send must not fill our memory
                 response = self._answer(self._body())
+            except UnreadableEvent as error:
+                self.close_connection = True  # what is still to come would be read as the next request
+                answer = error.answer
+                headers = {**answer.headers, "connection": "close"}
+                response = HttpResponse(status=answer.status, headers=headers, body=answer.body)
             except _Refused as refused:
                 self.close_connection = True  # what of the body is still to come would be read as the next request
                 headers = {"connection": "close", "content-type": "text/plain"}
@@ -127,28 +143,31 @@ class _Connection(BaseHTTPRequestHandler):
         """Say nothing of requests; the handler says what is to be said."""
 
     def _answer(self, body: bytes) -> HttpResponse:
-        headers = {
-            name: ",".join(self.headers.get_all(name, []))
-            for name in self.headers
-            if self.server.is_fc or not name.lower().startswith(FC_HEADERS)
-        }
-        request = HttpRequest(method=self.command, path=self.path.partition("?")[0], headers=headers, body=body)
+        request = self._request(body)
         if not self.server.is_fc:
             return self.server.answer(request)
         if (request.header(_FC_CONTROL_PATH) or request.path) in _FC_LIFE:
             return HttpResponse(status=200, headers={}, body="").for_fc()
         # By these lines Function Compute's log service finds what belongs to a request.
         request_id = request.header(_FC_REQUEST_ID)
-        print(f"FC Invoke Start RequestId: {request_id}", flush=True)
+        _say(f"FC Invoke Start RequestId: {request_id}")
         response = self.server.answer(request)
-        print(f"FC Invoke End RequestId: {request_id}", flush=True)
+        _say(f"FC Invoke End RequestId: {request_id}")
         return response
+
+    def _request(self, body: bytes) -> HttpRequest:
+        headers = {
+            name: ",".join(self.headers.get_all(name, []))
+            for name in self.headers
+            if self.server.is_fc or not name.lower().startswith(FC_HEADERS)
+        }
+        return HttpRequest(method=self.command, path=self.path.partition("?")[0], headers=headers, body=body)
 
     def _body(self) -> bytes:
         said = self.headers.get("content-length", "0")
         if "transfer-encoding" in self.headers:
             raise _Refused(411, "expected a content-length")
-        if not (said.isascii() and said.isdigit()):
+        if not (said.isascii() and said.isdigit() and len(said) <= MAX_DIGITS):
             raise _Refused(400, "content-length: expected a number of bytes")
         if int(said) > MAX_BODY_BYTES:
             raise _Refused(413, f"the body: expected at most {MAX_BODY_BYTES} bytes")
@@ -165,6 +184,12 @@ class _Connection(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+
+def _say(line: str) -> None:
+    """Write a line in one piece: other threads write theirs."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 class _Refused(Exception):
@@ -190,6 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
             (options.host, port or (FC_PORT if options.fc else PORT)),
             is_fc=options.fc,
             timeout_s=options.timeout,
+            admit=None if options.fc else admit,
         )
     except (NoAccess, ImportError, AttributeError, ValueError, OSError) as error:
         print(f"mqbridge.http_server: {error}", file=sys.stderr)

@@ -29,7 +29,8 @@ def tls_context(tls: "Tls") -> "ssl.SSLContext":
     """
     import ssl  # here, because it costs a cold start 10 ms
 
-    ca = None if tls.ca is None else resolve(tls.ca)
+    # Certificates are ASCII; what people write between them need not be.
+    ca = None if tls.ca is None else resolve(tls.ca).encode("ascii", "ignore").decode()
     try:
         context = ssl.create_default_context(cafile=tls.ca_file, cadata=ca)
     except (ssl.SSLError, ValueError):
@@ -65,7 +66,7 @@ def _as_file(text: str) -> Iterator[str]:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("mqbridge-tls", os.MFD_CLOEXEC)
         try:
-            os.write(descriptor, text.encode())
+            os.write(descriptor, text.encode("utf-8", "surrogateescape"))
             yield f"/proc/self/fd/{descriptor}"
         finally:
             os.close(descriptor)

@@ -181,6 +181,8 @@ def _system_properties(message: Message) -> Mapping[str, str]:
 @lru_cache(maxsize=256)  # a rule gives all its messages the same names
 def _template(system: tuple[str, ...], names: tuple[str, ...]) -> str:
     """Return a block's text for the % operator: the message id, more of the system's own, then the user's properties of these names."""
+    if sum(map(len, names)) > MAX_PROPERTIES_BYTES:  # before they are kept here
+        raise IllegalMessage("properties", f"at most {MAX_PROPERTIES_BYTES} bytes in all", "names that are longer")
     for name in names:
         if name in RESERVED_PROPERTIES or name.startswith(_RESERVED_PREFIXES) or not name:
             raise IllegalMessage(f"properties[{name!r}]", "a name that is not empty and not RocketMQ's own", repr(name))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,11 +11,14 @@ from functions.inbound.app import handler as inbound
 from functions.outbound.app import handler as outbound
 from mqbridge.delivery import Outgoing, Sent
 from mqbridge.handler import Bridge, using
+from mqbridge.inbound_source import InboundSource
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.outcomes import Delivered, Failed, Reject
+from mqbridge.pulling.memory import QueueMemory
 from mqbridge.rules import load
 from mqbridge.telemetry import Counters
 from mqbridge.triggers import Undelivered, UnreadableEvent
+from rocketmq_remoting import StoredMessage
 from tests.unit.mqbridge.support import EVENTS, FakeSinks, inbound_rule
 from tests.unit.rocketmq_remoting.scripted_broker import Answer, ScriptedCluster
 from tests.unit.rocketmq_remoting.scripted_group import LOCK, PULL, SEND_BACK, ScriptedGroup
@@ -363,6 +367,39 @@ def test_rules_that_cannot_be_read_are_told_and_the_others_go_on(
     world.pull_in_vain("missing: topic 'no_such' does not exist")
     assert world.sent == [b"on"]
     assert group.committed["commands", 0] == 1
+
+
+def test_an_instance_that_cannot_be_reached_is_told_with_its_reason(cluster: ScriptedCluster) -> None:
+    world = World(cluster, command_rule())
+    instance = replace(
+        world.bridge.rules.rocketmq["rmq-local"], access_key="env:NO_SUCH_KEY", secret_key="env:NO_SUCH_KEY"
+    )
+    world.bridge = Bridge(replace(world.bridge.rules, rocketmq={"rmq-local": instance}), world.sinks, world.counters)
+    world.pull_in_vain("commands: env:NO_SUCH_KEY")
+
+
+def test_a_defect_at_a_rule_is_told_as_its_own(
+    cluster: ScriptedCluster, group: ScriptedGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(source: InboundSource, message: StoredMessage) -> dict[str, Any]:
+        raise ZeroDivisionError(source, message)
+
+    group.add("on", topic="commands")
+    monkeypatch.setattr(InboundSource, "event", breaks)
+    world = World(cluster, command_rule())
+    world.pull_in_vain("commands: ZeroDivisionError")
+    assert group.committed.get(("commands", 0), 0) == 0
+
+
+def test_a_topic_that_was_made_anew_has_its_messages_sent() -> None:
+    """Its offsets are those of the old one; what was settled behind a failure there is not what stands there now."""
+    memory = QueueMemory()
+    memory.begin(0)
+    memory.settle(1, "old")
+    memory.end(0)
+    memory.begin(0)
+    assert memory.is_settled(1, "old")
+    assert not memory.is_settled(1, "new")
 
 
 # Time.

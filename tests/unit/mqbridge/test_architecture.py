@@ -147,7 +147,7 @@ MAY_USE = {
     "presence": {"messages", "outcomes"},
     "sources": {"rules", "telemetry"},
     "triggers": {"messages", "outcomes", "presence"},
-    "pulling": {"inbound_source", "messages", "outcomes", "rocketmq", "rules", "secrets"},
+    "pulling": {"telemetry", "inbound_source", "messages", "outcomes", "rocketmq", "rules", "secrets"},
     "delivery": {
         "aws_iot",
         "messages",

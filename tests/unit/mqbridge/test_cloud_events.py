@@ -89,3 +89,21 @@ def test_rocketmq_message_survives_the_event(body: bytes, value: str) -> None:
         properties={"mine": value},
         time_ms=1_767_225_600_123,
     )
+
+
+@given(born_ms=st.integers(-(2**63), 2**63 - 1))
+def test_a_message_may_be_born_at_any_time(born_ms: int) -> None:
+    """A producer says when, and the broker stores it: microseconds, say."""
+    message = StoredMessage(
+        topic="commands",
+        queue_id=0,
+        queue_offset=0,
+        physical_offset=0,
+        body=b"on",
+        properties={"UNIQ_KEY": "0" * 32},
+        born_timestamp_ms=born_ms,
+        store_timestamp_ms=0,
+        reconsume_times=0,
+    )
+    batch = triggers.read([rocketmq_event(rule="r", instance_id="i", message=message)])
+    assert isinstance(batch.records[0].message, RocketMQMessage)

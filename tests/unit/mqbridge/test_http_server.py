@@ -19,7 +19,7 @@ from devstack.ports import free_port
 from devstack.processes import wait_until
 from mqbridge import http_server
 from mqbridge.http_server import HandlerServer
-from mqbridge.triggers import HttpRequest, HttpResponse
+from mqbridge.triggers import HttpRequest, HttpResponse, refused
 from tests.unit.mqbridge.support import ROOT, document, outbound_rule
 
 Handler = Callable[[Any, Any], Any]
@@ -91,6 +91,7 @@ def test_a_connection_takes_several_requests() -> None:
         (b"Content-Length: -1", 400),
         (b"Content-Length: x", 400),
         (b"Content-Length: 99999999999", 413),
+        (b"Content-Length: " + b"9" * 5_000, 400),
     ],
 )
 @pytest.mark.parametrize("is_fc", [False, True])
@@ -242,3 +243,18 @@ def test_it_says_why_it_does_not_start(arguments: list[str], said: str) -> None:
         _, error = process.communicate(timeout=20)
     assert process.returncode == 2
     assert said in error
+
+
+def test_who_may_not_send_is_told_before_the_body_is_read() -> None:
+    def admit(request: HttpRequest) -> None:
+        raise refused(request, "expected a valid bearer token", 401)
+
+    with (
+        serving(admit=admit) as server,
+        socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=10) as peer,
+    ):
+        peer.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")  # and nothing of it comes
+        answer = b""
+        while more := peer.recv(4096):
+            answer += more
+    assert answer.startswith(b"HTTP/1.1 401 ")

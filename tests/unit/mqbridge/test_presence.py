@@ -191,3 +191,12 @@ def test_what_is_no_notice_is_said_by_its_reason(body: bytes, reason: str) -> No
     with pytest.raises(UnreadableNotice) as raised:
         read_notice(body)
     assert raised.value.reason == reason
+
+
+def test_connections_whose_ends_never_come_do_not_fill_the_memory() -> None:
+    """Ends of older EMQX name no connection, and a broker that crashed tells none."""
+    presence = after(*(notice("connect", f"c{at}", at) for at in range(1_000)))
+    client = presence.client("d1")
+    assert client is not None
+    assert client.is_online
+    assert (client.connections, client.since_ms) == (64, 936)

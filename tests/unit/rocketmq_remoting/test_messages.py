@@ -13,6 +13,7 @@ from rocketmq_remoting.messages import (
     MAX_PROPERTIES_BYTES,
     RESERVED_PROPERTIES,
     Message,
+    _template,
     check_message,
     encode_batch_item,
     encode_properties,
@@ -243,3 +244,10 @@ def test_batch_item_is_as_the_broker_reads_it() -> None:
 def test_batch_item_with_nothing_in_it() -> None:
     item = encode_batch_item(message(body=b""), b"")
     assert item == bytes.fromhex("00000016 00000000 00000000 00000000 00000000 0000")
+
+
+def test_names_that_are_too_long_are_refused_and_not_kept() -> None:
+    before = _template.cache_info().currsize
+    with pytest.raises(IllegalMessage, match="properties: expected at most"):
+        check_message(Message(topic="t", body=b"", message_id="0" * 32, properties={"n" * 1_000_000: "v"}))
+    assert _template.cache_info().currsize == before

@@ -21,6 +21,8 @@ __all__ = ["ClientPresence", "Presence"]
 # Ends that are remembered, of all clients together: a day of 100,000 devices that reconnect every hour needs 2.4 million, of which
 # duplicates come within minutes.
 MAX_ENDED = 100_000
+# A client has one connection at a time, as a rule. Sources whose ends name no connection leave theirs open: the oldest are given up.
+MAX_BEGUN = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +47,9 @@ class _Client:
 class Presence:
     """Take notices, tell who is online.
 
-    Memory holds the connections that have begun and not ended, and at most `max_ended` ended ones; the oldest are forgotten first, and
-    with its last one a client that is not online. So the answer does not depend on the order of the notices as long as no notice comes
-    later than `max_ended` ends of other connections.
+    Memory holds the newest 64 connections of each client that have begun and not ended, and at most `max_ended` ended ones; the oldest
+    are forgotten first, and with its last one a client that is not online. So the answer does not depend on the order of the notices
+    as long as no notice comes later than `max_ended` ends of other connections.
     """
 
     def __init__(self, *, max_ended: int = MAX_ENDED) -> None:
@@ -100,6 +102,8 @@ class Presence:
         began = (notice.time_ms, notice.client_ip)
         # Of two that differ the same one is kept in whatever order they come.
         client.begun[notice.channel_id] = min(began, client.begun.get(notice.channel_id, began))
+        if len(client.begun) > MAX_BEGUN:
+            del client.begun[min(client.begun, key=lambda channel_id: (client.begun[channel_id], channel_id))]
 
     def _end(self, notice: StatusNotice) -> None:
         client = self._clients.setdefault(notice.client_id, _Client())

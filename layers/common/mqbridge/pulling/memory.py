@@ -20,7 +20,7 @@ class QueueMemory:
     """
 
     start: int = -1
-    settled: set[int] = field(default_factory=set)
+    settled: dict[int, str] = field(default_factory=dict)  # the ids: a topic that was made anew has its offsets anew
     attempts: dict[int, tuple[int, int]] = field(default_factory=dict)  # attempts so far, and when the first was, in ms
     not_before: float = 0.0
     is_cautious: bool = False
@@ -35,7 +35,7 @@ class QueueMemory:
     def end(self, start: int) -> None:
         """Note where the group stands now."""
         self.start = start
-        self.settled = {offset for offset in self.settled if offset >= start}
+        self.settled = {offset: each for offset, each in self.settled.items() if offset >= start}
         self.attempts = {offset: tried for offset, tried in self.attempts.items() if offset >= start}
 
     def attempt(self, offset: int) -> tuple[int, int]:
@@ -43,14 +43,18 @@ class QueueMemory:
         count, first_ms = self.attempts.get(offset, (0, 0))
         return count + 1, first_ms
 
-    def delivered(self, offset: int) -> None:
+    def is_settled(self, offset: int, message_id: str) -> bool:
+        """Tell whether this very message is settled."""
+        return self.settled.get(offset) == message_id
+
+    def delivered(self, offset: int, message_id: str) -> None:
         """Note that a message is settled, and that its broker took it: what comes behind it need not go alone."""
-        self.settle(offset)
+        self.settle(offset, message_id)
         self.is_cautious = False
 
-    def settle(self, offset: int) -> None:
+    def settle(self, offset: int, message_id: str) -> None:
         """Note that a message is settled: dropped, given up, dead-lettered."""
-        self.settled.add(offset)
+        self.settled[offset] = message_id
         self.attempts.pop(offset, None)
 
     def failed(self, offset: int, now: float, delay_s: float) -> None:

@@ -15,6 +15,7 @@ from mqbridge.pulling.rule_pull import Carry, RulePull, Totals
 from mqbridge.rocketmq import open_client
 from mqbridge.rules import InboundRule, Rules
 from mqbridge.secrets import UnresolvedSecret
+from mqbridge.telemetry import logger
 from rocketmq_remoting import Client, MessageQueue, RocketMQError
 
 __all__ = ["Pulled", "Puller"]
@@ -86,10 +87,13 @@ class Puller:
                     pull.step(carry, done_by, deadline)
                 except (RocketMQError, UnresolvedSecret, OSError) as error:
                     problems[rule.rule_id] = self._source(rule).plain(error)
+                except Exception as error:  # a defect of ours: the other rules must not suffer for it
+                    logger().exception("pull failed", extra={"rule": rule.rule_id})
+                    problems[rule.rule_id] = type(error).__name__
                 else:
                     if not pull.is_done:
                         turns.append(rule)
-            if enabled and not opened:
+            if turns and not opened and not problems:
                 problems[turns[0].rule_id] = (
                     f"no time to read anything: expected at least {SETTLE_S + LEAST_STEP_S:.0f} s"
                 )

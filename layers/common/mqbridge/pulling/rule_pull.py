@@ -135,7 +135,7 @@ class RulePull:
     def _read(self, deadline: float) -> None:
         for message in self._drain.pull(deadline):
             queue = queue_of(message)
-            if message.queue_offset in self._memories[queue].settled:
+            if self._memories[queue].is_settled(message.queue_offset, message.message_id):
                 self._drain.settle([message])
             else:
                 self._buffered.setdefault(queue, deque()).append(message)
@@ -173,7 +173,8 @@ class RulePull:
             self._refuse(message, deadline)
             return
         else:
-            (memory.delivered if isinstance(outcome, Delivered) else memory.settle)(message.queue_offset)
+            note = memory.delivered if isinstance(outcome, Delivered) else memory.settle
+            note(message.queue_offset, message.message_id)
             self._drain.settle([message])
         word = _WORDS[type(outcome)]
         setattr(self.totals, word, getattr(self.totals, word) + 1)
@@ -189,7 +190,7 @@ class RulePull:
             self._leave(queue)
             return
         self.totals.refused += 1
-        self._memories[queue].settle(message.queue_offset)
+        self._memories[queue].settle(message.queue_offset, message.message_id)
         self._drain.settle([message])
 
     def _leave(self, queue: MessageQueue) -> None:

@@ -5,7 +5,7 @@ MQBRIDGE_METRICS is emf or off. By default it is emf where the platform says tha
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from .counters import Counters
@@ -47,7 +47,8 @@ class FunctionTelemetry:
             yield
         finally:
             if self._emf is not None:
-                self._emf.write()
+                with suppress(OSError, ValueError):  # nobody listens any more: what was done stays done
+                    self._emf.write()
 
 
 def _writes_metrics() -> bool:

@@ -29,7 +29,8 @@ def asks_to_pull(event: Any) -> bool:
             return False
     if not isinstance(event, dict):
         return False
-    is_scheduled = event.get("detail-type") == "Scheduled Event" and event.get("source") in _SCHEDULERS
+    source = event.get("source")
+    is_scheduled = event.get("detail-type") == "Scheduled Event" and isinstance(source, str) and source in _SCHEDULERS
     return is_scheduled or event == {"mqbridge": "pull"}
 
 
