@@ -296,6 +296,24 @@ def test_a_cloud_event_of_another_type_may_carry_a_message_in_any_shape() -> Non
     assert isinstance(only(foreign(data_base64=encoded)).message, RocketMQMessage)
 
 
+def test_a_device_s_own_json_may_have_a_body_of_its_own() -> None:
+    own = {"body": "x", "temperature": 21.5}
+    assert json.loads(mqtt(foreign(data=own)).payload) == own
+    request = HttpRequest(
+        headers={
+            "ce-specversion": "1.0",
+            "ce-id": "1",
+            "ce-source": "me",
+            "ce-type": "reading",
+            "ce-subject": "devices/d1",
+        },
+        body=b'{"body": "x",  "temperature": 21.50}',
+    )
+    (record,) = triggers.read(request).records
+    assert isinstance(record.message, MqttMessage)
+    assert record.message.payload == request.body, "byte for byte"
+
+
 @pytest.mark.parametrize(
     "more", [{}, {"data_base64": "?"}, {"data_base64": 5}, {"subject": "", "data": "x"}, {"data": "\ud800"}]
 )

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from mqbridge.triggers.batch import UnreadableEvent
 from mqbridge.triggers.cloudevents_batch import only_rule_of
 from mqbridge.triggers.http_requests import HttpRequest, refused
-from mqbridge.triggers.shapes import is_message
+from mqbridge.triggers.shapes import is_message, is_wrapped
 from mqbridge.triggers.status_shapes import is_status
 
 __all__ = ["elements_of", "rule_of"]
@@ -86,6 +86,6 @@ def _binary(request: HttpRequest) -> dict[str, Any]:
     except (ValueError, RecursionError):
         data = None
     # Of what is no message itself, every byte is payload.
-    if is_message(data) or (isinstance(data, dict) and "body" in data):
+    if is_wrapped(data):
         return event | {"data": data}
     return event | {"data_base64": base64.b64encode(request.body).decode()}

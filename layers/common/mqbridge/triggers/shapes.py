@@ -16,7 +16,7 @@ from mqbridge.triggers.batch import UnreadableRecord
 from mqbridge.triggers.emqx import is_emqx, read_emqx
 from mqbridge.triggers.fields import from_base64, keys_of, kind_of, pairs, text, whole, whole_or
 
-__all__ = ["is_message", "read_message", "time_ms_of"]
+__all__ = ["is_message", "is_wrapped", "read_message", "time_ms_of"]
 
 _EXPECTED = (
     "a CloudEvent with data, an object with props and body (MQTT), one with topic and body (RocketMQ), "
@@ -25,6 +25,9 @@ _EXPECTED = (
 _OURS = ("mqtt:", "mq:")  # how the types of Alibaba's CloudEvents begin
 _ROCKETMQ = "mq:"
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+_MESSAGE_KEYS = frozenset(
+    {"props", "body", "bodyEncoding", "topic", "instanceId", "msgId", "systemProperties", "userProperties"}
+)
 _NO_CLIENT = "n/a"  # AWS IoT's clientid() for what was not published over MQTT
 
 
@@ -35,6 +38,13 @@ def is_message(element: Any) -> bool:
     if "specversion" in element or "payload_b64" in element or is_emqx(element) or _is_eventbridge(element):
         return True
     return "body" in element and ("topic" in element or "props" in element)
+
+
+def is_wrapped(data: Any) -> bool:
+    """Tell whether the data of a CloudEvent of any type is a message, and not a device's own JSON that happens to have a body."""
+    if isinstance(data, dict) and "body" in data and "payload_b64" not in data:
+        return data.keys() <= _MESSAGE_KEYS
+    return is_message(data)
 
 
 def read_message(element: Any, *, id: str, time_ms: int) -> MqttMessage | RocketMQMessage:  # CloudEvents' own word
@@ -70,7 +80,7 @@ def _cloud_event(event: Mapping[str, Any], fallback_id: str, fallback_time_ms: i
     if raw is not None:
         data = _parsed(raw)
     is_ours = not subject or kind.startswith(_OURS)
-    if isinstance(data, dict) and (is_ours or "body" in data or is_message(data)):
+    if isinstance(data, dict) and (is_ours or is_wrapped(data)):
         return _bare(data, "" if kind.startswith(_ROCKETMQ) else subject, source_id, time_ms)
     if is_ours or (raw is None and "data" not in event):
         raise UnreadableRecord(f"data: expected an object, got {kind_of(data if raw is None else raw)}")
