@@ -13,7 +13,7 @@ from mqbridge.flows import inbound, outbound, outflow, status
 from mqbridge.mapping import parent_of
 from mqbridge.messages import ClientStatus, MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Drop, Failed, Plan, Planned, Reject, Send
-from mqbridge.rules import InboundRule, InvalidRules, OutboundRule, Rules, RulesError, Task, load, rule_name
+from mqbridge.rules import InboundRule, InvalidRules, OutboundRule, Rules, RulesError, Task, load
 from mqbridge_cli.validate import print_faults
 
 __all__ = ["run"]
@@ -144,7 +144,7 @@ def _plans(record: Record, rules: Rules, only_rule: str | None) -> Iterator[tupl
 
 
 def _by_rule(plan: Iterable[Planned]) -> dict[str | None, Plan]:
-    return {None if each.rule is None else rule_name(each.rule): each.outcome for each in plan}
+    return {None if each.rule is None else each.rule.rule_id: each.outcome for each in plan}
 
 
 def _judged(plan: Plan, candidate: _Candidate) -> tuple[State, str]:

@@ -10,7 +10,7 @@ from mqbridge import flows, triggers
 from mqbridge.delivery import Delivery, Redrive, Sinks, settled_records
 from mqbridge.flows import Flow
 from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Planned, Reject, Settled
-from mqbridge.rules import EventStreaming, InboundRule, OutboundRule, Rule, Rules, StatusRule, rule_name
+from mqbridge.rules import EventStreaming, InboundRule, OutboundRule, Rule, Rules, StatusRule
 from mqbridge_cli.dlq.letters import StoredLetter
 from rocketmq_remoting import (
     BrokerBusy,
@@ -95,12 +95,12 @@ def plan(letter: StoredLetter, rules: Rules) -> list[Planned]:
     if letter.is_truncated:
         raise NotRedrivable("the event was too large for the queue, and only its head is here")
     try:
-        batch = triggers.read(_as_batch(letter.event, rule_name(rule)))
+        batch = triggers.read(_as_batch(letter.event, rule.rule_id))
     except triggers.UnreadableEvent as error:
         raise NotRedrivable(str(error)) from error
     # Attempts of an earlier life do not count against the rule's retries.
     records = [replace(record, attempt=1, first_attempt_ms=0) for record in batch.records]
-    return kind()(records, rules, rule_name(rule))
+    return kind()(records, rules, rule.rule_id)
 
 
 def send(letter: StoredLetter, planned: list[Planned], rules: Rules, sinks: Sinks) -> Result:
@@ -127,7 +127,7 @@ def _rule_of(letter: StoredLetter, rules: Rules) -> Rule:
     if letter.rule is None:
         raise NotRedrivable("no rule had taken the event yet, so that nothing tells which it was for")
     every: tuple[Rule, ...] = (*rules.outbound, *rules.inbound, *rules.status, *rules.streamings)
-    found = [rule for rule in every if rule_name(rule) == letter.rule]
+    found = [rule for rule in every if rule.rule_id == letter.rule]
     if len(found) != 1:
         raise NotRedrivable(f"expected one rule or task {letter.rule!r} in the rules, got {len(found) or 'none'}")
     return found[0]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from mqbridge.rules import Fault, Rule, Rules, rule_name
+from mqbridge.rules import Fault, Rule, Rules
 from mqbridge.rules.declarations import (
     INSTANCE_ID,
     INVALID,
@@ -268,7 +268,7 @@ _BODY = {"body": "Body", "body_file": "BodyFile", "body_base64": "BodyBase64"}
 
 def _faults(document: RuleTests, rules: Rules) -> Iterator[Fault]:
     of_all_kinds: list[Rule] = [*rules.outbound, *rules.inbound, *rules.status, *rules.streamings]
-    known = [rule_name(rule) for rule in of_all_kinds]
+    known = [rule.rule_id for rule in of_all_kinds]
     names: dict[str, int] = {}
     for at, test in enumerate(document.tests):
         if test is INVALID:

@@ -14,7 +14,7 @@ from mqbridge.flows import Flow
 from mqbridge.handler import handle
 from mqbridge.messages import ClientStatus, MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Drop, Failed, Planned, Reject
-from mqbridge.rules import Rule, Rules, rule_name
+from mqbridge.rules import Rule, Rules
 from mqbridge.testing import capture
 
 from .document import RuleTest
@@ -91,7 +91,7 @@ _WAYS = (
 
 def testable(rules: Rules) -> list[str]:
     """Return the names of the rules and tasks that a test can touch."""
-    return [rule_name(rule) for way in _WAYS for rule in way.rules(rules)]
+    return [rule.rule_id for way in _WAYS for rule in way.rules(rules)]
 
 
 def run_test(test: RuleTest, rules: Rules, folder: Path) -> Result:
@@ -122,7 +122,7 @@ def run_test(test: RuleTest, rules: Rules, folder: Path) -> Result:
         dead_letters=letters,
         dropped=[each for each in unsent if each is not None and each.fate == DROPPED],
         stuck=[each for each in unsent if each is not None and each.fate != DROPPED],
-        touched=frozenset(rule_name(planned.rule) for planned in plans if planned.rule is not None),
+        touched=frozenset(planned.rule.rule_id for planned in plans if planned.rule is not None),
     )
 
 
@@ -133,7 +133,7 @@ def _ways(records: Sequence[Record], rules: Rules, only_rule: str | None) -> lis
     """
     used = [way for way in _WAYS if way.rules(rules)]
     if only_rule is not None:
-        return [way for way in used if only_rule in map(rule_name, way.rules(rules))]
+        return [way for way in used if any(rule.rule_id == only_rule for rule in way.rules(rules))]
     return [way for way in used if any(isinstance(each.message, way.carries) for each in records)] or used[:1]
 
 
@@ -159,7 +159,7 @@ def _unsent(planned: Planned, rules: Rules) -> Unsent | None:
         fate = "rejected and discarded" if is_discarded else "rejected, without a dead-letter queue,"
     else:
         return None
-    name = rule_name(planned.rule) if planned.rule is not None else None
+    name = planned.rule.rule_id if planned.rule is not None else None
     return Unsent(rule=name, fate=fate, reason=outcome.reason, detail=outcome.detail)
 
 

@@ -14,7 +14,6 @@ from mqbridge.rules import (
     Rules,
     RunOptions,
     StatusRule,
-    rule_name,
 )
 
 __all__ = ["Changes", "Key", "Part", "RunnableRule", "changes", "flow_of", "parts"]
@@ -36,7 +35,7 @@ class Part:
     @property
     def key(self) -> Key:
         """What tells the rule from all others."""
-        return flow_of(self.rule), rule_name(self.rule)
+        return flow_of(self.rule), self.rule.rule_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from functions.outbound.status import handler as status_handler
 from functions.outflow.app import handler as outflow_handler
 from mqbridge.delivery import OpenSinks
 from mqbridge.handler import Bridge
-from mqbridge.rules import BatchWindow, EventStreaming, InboundRule, OutboundRule, Rules, StatusRule, rule_name
+from mqbridge.rules import BatchWindow, EventStreaming, InboundRule, OutboundRule, Rules, StatusRule
 from mqbridge.secrets import UnresolvedSecret
 from mqbridge.telemetry import Counters, count_retries
 from mqbridge_cli.runner.blocking import OnBlock, stops_at_reject
@@ -79,7 +79,7 @@ class RuleRunner:
         self.inbox = Inbox(window, credit)
         self._source = self._make_source(credit, counters, share)
         stops = stops_at_reject(rule)
-        flow, name = flow_of(rule), rule_name(rule)
+        flow, name = flow_of(rule), rule.rule_id
         self.worker = Worker(
             name,
             self._source,
@@ -156,7 +156,7 @@ class RuleRunner:
         return MqttSource(
             instance=self._rules.mqtt[str(source.instance_id)],
             topic=source.topic,
-            rule=rule_name(rule),
+            rule=rule.rule_id,
             flow=flow_of(rule),
             inbox=self.inbox,
             credit=credit,

@@ -20,7 +20,7 @@ from mqbridge.flows import Flow
 from mqbridge.garbage import collect_rarely
 from mqbridge.messages import Record
 from mqbridge.outcomes import Planned, Settled
-from mqbridge.rules import Rule, Rules, rule_name
+from mqbridge.rules import Rule, Rules
 from mqbridge.sources import RefreshedRules
 from mqbridge.telemetry import Accounts, Counters, FunctionTelemetry, count_retries, count_sent, logger
 
@@ -121,7 +121,7 @@ class Bridge:
             "inbound": self.rules.inbound,
             "status": self.rules.status,
         }
-        names = sorted(map(rule_name, of_flow.get(flow, self.rules.streamings)))
+        names = sorted(rule.rule_id for rule in of_flow.get(flow, self.rules.streamings))
         if only_rule not in names:
             told = ", ".join(names) or "there are none"
             raise triggers.UnreadableEvent(

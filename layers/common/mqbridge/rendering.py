@@ -5,7 +5,6 @@ from typing import Any
 
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.outcomes import Drop, Failed, Planned, Reject, Send
-from mqbridge.rules import rule_name
 
 __all__ = ["render_message", "render_plan"]
 
@@ -16,7 +15,7 @@ def render_plan(event: int, planned: Planned) -> dict[str, Any]:
     line: dict[str, Any] = {
         "event": event,
         "record": planned.record.id,
-        "rule": None if planned.rule is None else rule_name(planned.rule),
+        "rule": None if planned.rule is None else planned.rule.rule_id,
         "outcome": {Send: "send", Drop: "drop", Reject: "reject", Failed: "fail"}[type(outcome)],
     }
     if not isinstance(outcome, Send):

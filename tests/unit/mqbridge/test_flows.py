@@ -8,7 +8,7 @@ import pytest
 from mqbridge.flows import Flow, inbound, outbound
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.outcomes import Drop, Planned, Reject, Send
-from mqbridge.rules import Rules, load, rule_name
+from mqbridge.rules import Rules, load
 from tests.unit.mqbridge.support import (
     MQTT_INSTANCE,
     ROCKETMQ_INSTANCE,
@@ -130,7 +130,7 @@ def test_one_rocketmq_topic_feeds_every_parent_that_a_rule_names() -> None:
     )
     plan = inbound.plan([record(command({"mqttSecondTopic": "/all"}))], rules)
     sent = {
-        rule_name(planned.rule): [message.topic for message in planned.outcome.messages]
+        planned.rule.rule_id: [message.topic for message in planned.outcome.messages]
         for planned in plan
         if planned.rule is not None and isinstance(planned.outcome, Send)
     }
@@ -143,7 +143,7 @@ def test_of_two_rules_one_may_reject_what_the_other_sends() -> None:
         Limits={"MaxTopicLength": 70},
     )
     plan = inbound.plan([record(command({"mqttSecondTopic": "/" + "y" * 20}))], rules)
-    assert {rule_name(each.rule): type(each.outcome) for each in plan if each.rule} == {"short": Send, "long": Reject}
+    assert {each.rule.rule_id: type(each.outcome) for each in plan if each.rule} == {"short": Send, "long": Reject}
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_with_only_rule_it_is_as_if_there_were_no_other(
     flow: Flow, message: Any, only_rule: str | None, planned_by: str | None
 ) -> None:
     planned = plan_one(flow, message, both_ways(), only_rule)
-    assert (None if planned.rule is None else rule_name(planned.rule)) == planned_by
+    assert (None if planned.rule is None else planned.rule.rule_id) == planned_by
     assert isinstance(planned.outcome, Send if planned_by else Drop)
 
 

@@ -12,7 +12,7 @@ from mqbridge.flows import outflow
 from mqbridge.mapping import ORIGIN, message_id, to_mqtt
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.outcomes import Drop, Planned, Reject, Send
-from mqbridge.rules import Rules, load, rule_name
+from mqbridge.rules import Rules, load
 from tests.unit.mqbridge.support import (
     MQTT_INSTANCE,
     ROCKETMQ_INSTANCE,
@@ -71,11 +71,11 @@ def test_a_message_goes_to_the_sink_of_its_topic_s_task() -> None:
 def test_several_tasks_of_a_topic_each_plan_it() -> None:
     rules = tasks(streaming("one"), streaming("two", FilterPattern={"data": {"body": {"temperature": [1]}}}))
     planned = outflow.plan([record(HOT)], rules)
-    assert [(rule_name(each.rule), type(each.outcome)) for each in planned if each.rule] == [
+    assert [(each.rule.rule_id, type(each.outcome)) for each in planned if each.rule] == [
         ("one", Send),
         ("two", Drop),
     ]
-    assert [rule_name(each.rule) for each in outflow.plan([record(HOT)], rules, "two") if each.rule] == ["two"]
+    assert [each.rule.rule_id for each in outflow.plan([record(HOT)], rules, "two") if each.rule] == ["two"]
 
 
 @pytest.mark.parametrize("topic", ["other/d1", "devicesx", "", "/devices"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mqbridge.rules import InvalidRules, RetryStrategy, Rule, Rules, load, rule_name
+from mqbridge.rules import InvalidRules, RetryStrategy, Rule, Rules, load
 from mqbridge.rules.document import RulesDocument
 from mqbridge.rules.kinds import Kind, ListOf, Section, Setting, settings_of
 from tests.unit.mqbridge.support import (
@@ -106,7 +106,7 @@ def test_a_document_without_rules_is_sound() -> None:
 
 def test_the_example_of_the_design_loads() -> None:
     rules = load(DATA / "design-example.yaml")
-    assert [rule_name(rule) for rule in all_of(rules)] == [
+    assert [rule.rule_id for rule in all_of(rules)] == [
         "telemetry",
         "commands",
         "presence",

@@ -10,7 +10,7 @@ from typing import Any
 
 from mqbridge.messages import DELIVERY_EXTENSIONS, MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Failed, Planned, Reject, Send
-from mqbridge.rules import Rule, rule_name
+from mqbridge.rules import Rule
 from rocketmq_remoting import derived_message_id
 
 __all__ = ["ENVELOPE", "DeadLetter", "QueueMessage", "Redrive", "dead_letter", "stage_of"]
@@ -154,7 +154,7 @@ def dead_letter(
     """
     received = {key: value for key, value in record.event.items() if key not in DELIVERY_EXTENSIONS}
     event = json.dumps(received, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
-    name, message = None if rule is None else rule_name(rule), record.message
+    name, message = None if rule is None else rule.rule_id, record.message
     source = {"id": record.id}
     if not isinstance(message, Reject):
         source |= {"instance": message.instance_id, "topic": message.topic}

@@ -8,7 +8,7 @@ from .data_rules import InboundRule, OutboundRule, StatusRule
 from .faults import Fault, InvalidRules, RulesError, UnreadableRules, format_path
 from .instances import Limits, MqttInstance, PresenceFrom, RocketMQInstance, Tls
 from .load import load
-from .rules import Rule, Rules, rule_name
+from .rules import Rule, Rules
 from .run_options import BatchWindow, DeadLetterQueue, RetryStrategy, RunOptions
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ __all__ = [
     "UnreadableRules",
     "format_path",
     "load",
-    "rule_name",
 ]
 
 # What only documents with tasks need.

@@ -14,14 +14,9 @@ if TYPE_CHECKING:
     from .streamings import EventStreaming
     from .tasks import Task, TopicTasks
 
-__all__ = ["Rule", "Rules", "rule_name"]
+__all__ = ["Rule", "Rules"]
 
 Rule = Union[OutboundRule, InboundRule, StatusRule, "EventStreaming"]
-
-
-def rule_name(rule: Rule) -> str:
-    """Return a rule's RuleId, or a task's EventStreamingName."""
-    return rule.rule_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from mqbridge.messages import MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled
-from mqbridge.rules import rule_name
 
 from .counters import Counters, LastError, Series
 from .lines import OUTCOME_WORDS, log_settlement, logger, logs_everything, stage_of
@@ -90,7 +89,7 @@ class Accounts:
             if rule is not last_rule:
                 if amount:
                     planned[name] = planned.get(name, 0) + amount
-                last_rule, name, amount = rule, "" if rule is None else rule_name(rule), 0
+                last_rule, name, amount = rule, "" if rule is None else rule.rule_id, 0
             amount += 1
             if record is not last_record:
                 events, last_record = events + 1, record
@@ -108,7 +107,7 @@ class Accounts:
         for settlement in settlements:
             record, rule, outcome = settlement
             if rule is not last_rule:
-                last_rule, name = rule, "" if rule is None else rule_name(rule)
+                last_rule, name = rule, "" if rule is None else rule.rule_id
             if type(outcome) is Delivered:
                 message = record.message
                 if not isinstance(message, Reject):
@@ -220,7 +219,7 @@ def count_retries(counters: Counters, sink: str, error_type: str, amount: int) -
 def count_held_back(counters: Counters, function: str, held: "Sequence[Planned]", reason: str) -> None:
     """Enter records that were received, planned, and handed back untried, as an earlier one of their lane failed."""
     for planned in held:
-        rule = "" if planned.rule is None else rule_name(planned.rule)
+        rule = "" if planned.rule is None else planned.rule.rule_id
         labels = (("flow", function), ("rule", rule))
         stage = (("rule", rule), ("stage", "processing"), ("error_type", reason))
         counters.add_all(
