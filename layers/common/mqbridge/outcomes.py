@@ -3,7 +3,7 @@
 Planned:  Send | Drop | Reject | Failed.    Settled:  Delivered | Drop | Failed | DeadLettered | Discarded | Reject.
 
 `reason` is a word from a bounded set, fit for a metric label; `detail` is for people, and holds no payload. `stage` is how far the record
-got in a task, "" for data rules, where it follows from the outcome: receiving, processing, sending.
+got, "" where that follows from the rest: see `stage_of`.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ __all__ = [
     "Send",
     "Settled",
     "Stage",
+    "stage_of",
 ]
 
 
@@ -113,3 +114,10 @@ class Planned(NamedTuple):
 
 
 Settled = Delivered | Drop | Reject | Failed | DeadLettered | Discarded
+
+
+def stage_of(rule: str, outcome: Settled) -> str:
+    """Return how far a record got by the rule of that name ("" if none took it): receiving, processing or sending, or a task's stage."""
+    if isinstance(outcome, Failed | _GivenUp) and outcome.stage:
+        return outcome.stage
+    return "sending" if isinstance(outcome, Failed) else "processing" if rule else "receiving"

@@ -38,7 +38,7 @@ def _aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def letters(*bodies: str) -> list[DeadLetter]:
     return [
-        dead_letter(record(command(), f"r-{at}", event={"body": body}), None, UNREADABLE, "receiving", 1_767_225_700.0)
+        dead_letter(record(command(), f"r-{at}", event={"body": body}), None, UNREADABLE, 1_767_225_700.0)
         for at, body in enumerate(bodies)
     ]
 

@@ -43,7 +43,7 @@ UNREADABLE = Reject("unreadable_record", "why")
 
 def letter(event: Any = None, *, redrive: Redrive | None = None, message: Any = None, **changes: Any) -> DeadLetter:
     one = record(command(**changes) if message is None else message, event=event)
-    return dead_letter(one, None, Reject("broker_forbids", "code 16"), "sending", NOW_S, redrive)
+    return dead_letter(one, None, Reject("broker_forbids", "code 16"), NOW_S, redrive)
 
 
 def as_received(event: Any) -> bytes:

@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 from mqbridge.delivery import Delivery, Outgoing, Sent, Settlement, settled_records
 from mqbridge.flows import inbound
 from mqbridge.messages import MqttMessage, Record, RocketMQMessage
-from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Planned, Reject, Send, Settled
+from mqbridge.outcomes import (
+    DeadLettered,
+    Delivered,
+    Discarded,
+    Drop,
+    Failed,
+    Plan,
+    Planned,
+    Reject,
+    Send,
+    Settled,
+    stage_of,
+)
 from mqbridge.rules import InboundRule, Rules, load
 from tests.unit.mqbridge.support import (
     DLQ,
@@ -370,6 +382,32 @@ def test_the_stage_of_what_could_not_be_read_is_receiving() -> None:
     envelope = json.loads(letter.properties["mqbridge-dead-letter"])
     assert (envelope["stage"], envelope["rule"], envelope["source"]) == ("receiving", None, {"id": "r-1"})
     assert json.loads(letter.body) == {"body": "?"}
+
+
+@pytest.mark.parametrize("attempt", [1, 4])
+@pytest.mark.parametrize(
+    ("outcome", "answer"),
+    [
+        (Send((publish(topic="parent-0"),)), FORBIDDEN),
+        (Send((publish(topic="parent-0"),)), BUSY),
+        (Reject("illegal_topic", "mqttSecondTopic"), Delivered()),
+        (Reject("body_not_json", "", "decoding"), Delivered()),
+        (Failed("enrich_failed", "", stage="transforming"), Delivered()),
+    ],
+    ids=["forbidden", "busy", "not mapped", "not decoded", "not transformed"],
+)
+@pytest.mark.parametrize("with_rule", [True, False])
+def test_a_dead_letter_and_the_line_about_it_name_one_stage(
+    outcome: Plan, answer: Sent, attempt: int, with_rule: bool
+) -> None:
+    options = {"RetryStrategy": BACKOFF, "DeadLetterQueue": DLQ}
+    rules, sinks = rules_with(options, defaults=options), failing_dlq(answer, Delivered())
+    rule = rules.inbound[0] if with_rule else None
+    (settlement,) = carry_out([Planned(record(command(), attempt=attempt), rule, outcome)], rules, sinks)
+    letters = sinks.to_topic("mqbridge_dlq")
+    assert len(letters) == isinstance(settlement.outcome, DeadLettered)
+    stages = [json.loads(letter.properties["mqbridge-dead-letter"])["stage"] for letter in letters]
+    assert stages == [stage_of("rule-0" if with_rule else "", settlement.outcome)] * len(letters)
 
 
 def test_a_dead_letter_sent_again_has_the_same_id_and_others_have_others() -> None:

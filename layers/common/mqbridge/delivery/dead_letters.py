@@ -9,11 +9,11 @@ from hashlib import sha256
 from typing import Any
 
 from mqbridge.messages import DELIVERY_EXTENSIONS, MqttMessage, Record, RocketMQMessage
-from mqbridge.outcomes import Failed, Planned, Reject, Send
+from mqbridge.outcomes import Reject, stage_of
 from mqbridge.rules import Rule
 from rocketmq_remoting import derived_message_id
 
-__all__ = ["ENVELOPE", "DeadLetter", "QueueMessage", "Redrive", "dead_letter", "stage_of"]
+__all__ = ["ENVELOPE", "DeadLetter", "QueueMessage", "Redrive", "dead_letter"]
 
 # The one property (attribute, on SQS) that holds the envelope.
 ENVELOPE = "mqbridge-dead-letter"
@@ -133,17 +133,8 @@ class DeadLetter:
         return {**self.envelope, "truncated": {"length": len(self.event), "sha256": digest}}
 
 
-def stage_of(planned: Planned) -> str:
-    """Return where a record got to: a task's stage; else it could not be read, it could not be mapped, or it could not be sent."""
-    if isinstance(planned.outcome, Reject | Failed) and planned.outcome.stage:
-        return planned.outcome.stage
-    if isinstance(planned.outcome, Send):
-        return "sending"
-    return "receiving" if planned.rule is None else "processing"
-
-
 def dead_letter(
-    record: Record, rule: Rule | None, reject: Reject, stage: str, now_s: float, redrive: Redrive | None = None
+    record: Record, rule: Rule | None, reject: Reject, now_s: float, redrive: Redrive | None = None
 ) -> DeadLetter:
     """Return the dead letter of a record that `rule` could not deliver; `now_s` is Unix time in seconds.
 
@@ -160,7 +151,7 @@ def dead_letter(
         source |= {"instance": message.instance_id, "topic": message.topic}
     envelope: dict[str, Any] = {
         "rule": name,
-        "stage": stage,
+        "stage": stage_of(name or "", reject),
         "reason": reject.reason,
         "detail": reject.detail[:MAX_DETAIL_LENGTH],
         "attempts": record.attempt,

@@ -10,7 +10,7 @@ from mqbridge.delivery.queues import queues_beside
 from mqbridge.delivery.retry import next_delay_s
 from mqbridge.delivery.sinks import Outgoing, Sent, Sinks
 from mqbridge.messages import MqttMessage, Record
-from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Planned, Reject, Send, Settled
+from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Planned, Reject, Send, Settled, stage_of
 from mqbridge.rules import DeadLetterQueue, Rule, RunOptions
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Delivery:
         """
         outcomes = self._send(plan, deadline)
         settlements = [self._judge(planned, outcome) for planned, outcome in zip(plan, outcomes, strict=True)]
-        self._dead_letter(plan, settlements, deadline)
+        self._dead_letter(settlements, deadline)
         return settlements
 
     def _send(self, plan: Sequence[Planned], deadline: float) -> list[Settled]:
@@ -101,11 +101,8 @@ class Delivery:
             strategy = None if planned.rule is None else planned.rule.run_options.retry_strategy
             delay_s = next_delay_s(strategy, attempt=record.attempt, age_s=self._age_s(record), chance=self._chance())
             if delay_s is None:
-                outcome = Reject(
-                    outcome.reason,
-                    f"given up after {record.attempt} attempts: {outcome.detail}",
-                    outcome.stage or "sending",
-                )
+                detail = f"given up after {record.attempt} attempts: {outcome.detail}"
+                outcome = Reject(outcome.reason, detail, stage_of("", outcome))
             else:
                 outcome = replace(outcome, retry_after_s=delay_s)
         return Settlement(planned.record, planned.rule, outcome)
@@ -114,23 +111,22 @@ class Delivery:
         time_ms = 0 if isinstance(record.message, Reject) else record.message.time_ms
         return max(0.0, self._clock() - time_ms / 1000) if time_ms else 0.0
 
-    def _dead_letter(self, plan: Sequence[Planned], settlements: list[Settlement], deadline: float) -> None:
+    def _dead_letter(self, settlements: list[Settlement], deadline: float) -> None:
         """Put every Reject into its rule's dead-letter queue, and write what came of it into `settlements`."""
         rejected = [(at, each, each.outcome) for at, each in enumerate(settlements) if isinstance(each.outcome, Reject)]
         if not rejected:
             return
-        from mqbridge.delivery.dead_letters import dead_letter, stage_of  # here, as it is seldom that there is one
+        from mqbridge.delivery.dead_letters import dead_letter  # here, as it is seldom that there is one
 
         by_queue: dict[DeadLetterQueue, list[tuple[int, Reject, DeadLetter]]] = {}
         for at, settlement, reject in rejected:
             options = self._options(settlement.rule)
             if options.dead_letter_queue is not None:
-                stage, now_s = stage_of(plan[at]), self._clock()
                 try:
-                    letter = dead_letter(settlement.record, settlement.rule, reject, stage, now_s, self._redrive)
+                    letter = dead_letter(settlement.record, settlement.rule, reject, self._clock(), self._redrive)
                 except (ValueError, OverflowError, OSError, RecursionError) as error:
                     detail = f"{reject.detail}; and no dead letter can be written of it: {error}"
-                    settlements[at] = settlement._replace(outcome=Reject(reject.reason, detail))
+                    settlements[at] = settlement._replace(outcome=replace(reject, detail=detail))
                 else:
                     by_queue.setdefault(options.dead_letter_queue, []).append((at, reject, letter))
             elif (
@@ -160,7 +156,9 @@ class Delivery:
 _SEVERITY: dict[type, int] = {Failed: 3, Reject: 2, DeadLettered: 1, Discarded: 1, Delivered: 0, Drop: 0}
 
 
-def _at_sink(sink: str, outcome: Settled) -> Settled:
+def _at_sink(sink: str, outcome: Sent) -> Settled:
+    if isinstance(outcome, Reject):
+        return replace(outcome, stage="sending")
     return replace(outcome, sink=sink) if isinstance(outcome, Failed) and outcome.is_unknown else outcome
 
 

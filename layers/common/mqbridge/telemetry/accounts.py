@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mqbridge.messages import MqttMessage, Record, RocketMQMessage
-from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled
+from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled, stage_of
 
 from .counters import Counters, LastError, Series
-from .lines import OUTCOME_WORDS, log_settlement, logger, logs_everything, stage_of
+from .lines import OUTCOME_WORDS, log_settlement, logger, logs_everything
 
 if TYPE_CHECKING:
     from mqbridge.delivery import Outgoing, Sent, Settlement

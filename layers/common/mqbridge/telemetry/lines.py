@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mqbridge.messages import ClientStatus, MqttMessage, Record, RocketMQMessage
-from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled
+from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled, stage_of
 
 from .repeats import Repeats
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
-__all__ = ["OUTCOME_WORDS", "log_settlement", "logger", "logs_everything", "service", "stage_of"]
+__all__ = ["OUTCOME_WORDS", "log_settlement", "logger", "logs_everything", "service"]
 
 OUTCOME_WORDS: Mapping[type, str] = {
     Delivered: "delivered",
@@ -58,13 +58,6 @@ def logger() -> "Logger":
 def logs_everything() -> bool:
     """Tell whether what went well is logged as well."""
     return logger().log_level <= logging.DEBUG
-
-
-def stage_of(rule: str, outcome: Settled) -> str:
-    """Return how far a record got: receiving, processing or sending."""
-    if isinstance(outcome, Failed | Reject | DeadLettered | Discarded) and outcome.stage:
-        return outcome.stage
-    return "sending" if isinstance(outcome, Failed) else "processing" if rule else "receiving"
 
 
 def log_settlement(repeats: Repeats, function: str, trigger: str, rule: str, record: Record, outcome: Settled) -> None:
