@@ -24,7 +24,17 @@ from mqbridge_cli.runner.function_accounts import (
 )
 from mqbridge_cli.runner.lane_order import HELD_BACK
 
-__all__ = ["MAX_REQUEST_BYTES", "FunctionHandler", "Invoke", "NoAnswer", "TooLarge", "Unanswered", "Unavailable"]
+__all__ = [
+    "MAX_REQUEST_BYTES",
+    "MAX_WORDS",
+    "OTHER",
+    "FunctionHandler",
+    "Invoke",
+    "NoAnswer",
+    "TooLarge",
+    "Unanswered",
+    "Unavailable",
+]
 
 # Lambda's quota for a synchronous request and for its answer; a request has to be smaller.
 MAX_REQUEST_BYTES = 6 * 1024 * 1024
@@ -36,8 +46,11 @@ RAISED_FACTOR = 4
 MAX_NAMED = 20
 # The longest that a retry policy waits is 512 s; more is nonsense.
 LONGEST_RETRY_S = 86_400.0
-# What the function says is a word from a bounded set, if it is ours: another's would be a label without bounds.
+# What the function gives as a reason is a word from a bounded set, if it is ours: another's would be a label without bounds.
 _REASON = re.compile("[a-z][a-z0-9_]{0,40}")
+MAX_WORDS = 50  # ours have about 30 in all
+OTHER = "other"
+MAX_REASON_LENGTH = 60  # of another's, in the log
 
 
 class Unanswered(Exception):
@@ -94,6 +107,7 @@ class FunctionHandler:
         self._counters = counters
         self._clock = clock
         self._chance = chance
+        self._words: set[str] = set()  # that the function gave as reasons
         self._failures = 0  # since the last answer
         self._not_before = -math.inf
 
@@ -176,10 +190,12 @@ class FunctionHandler:
 
     def _report(self, failure: Mapping[str, Any], attempt: int) -> None:
         """Count and log what the function said of a record."""
-        reason, is_retriable = str(failure["reason"]), "retryAfter" in failure
-        error_type = reason if _REASON.fullmatch(reason) else "other"
+        reason, detail, is_retriable = failure["reason"], failure["detail"], "retryAfter" in failure
+        error_type = self._bounded(reason)
+        if error_type == OTHER:
+            detail = f"{reason[:MAX_REASON_LENGTH]}: {detail}"
         count_errors(self._counters, self._rule, IN_FUNCTION, error_type)
-        self._note(failure["itemIdentifier"], IN_FUNCTION, reason, failure["detail"])
+        self._note(failure["itemIdentifier"], IN_FUNCTION, error_type, detail)
         repeated = self._counters.repeats.unsaid((self._flow, self._rule, "failed", IN_FUNCTION, error_type))
         if repeated is None:
             return  # the function's own log has it
@@ -191,11 +207,19 @@ class FunctionHandler:
             "event_id": failure["itemIdentifier"],
             "attempt": attempt,
             "stage": IN_FUNCTION,
-            "error_type": reason,
-            "detail": failure["detail"],
+            "error_type": error_type,
+            "detail": detail,
             "retriable": is_retriable,
         }
         say("record failed", extra={**fields, "repeated": repeated} if repeated else fields)
+
+    def _bounded(self, reason: str) -> str:
+        """Return the reason if it is a word, and of not too many; it is a label."""
+        if reason not in self._words:
+            if len(self._words) >= MAX_WORDS or not _REASON.fullmatch(reason):
+                return OTHER
+            self._words.add(reason)
+        return reason
 
     def _note(self, record_id: str, stage: str, reason: str, detail: str) -> None:
         error = LastError(record=record_id, outcome="failed", stage=stage, reason=reason, detail=detail, at=time.time())

@@ -11,6 +11,8 @@ from mqbridge.telemetry import Counters
 from mqbridge_cli.runner.function_handler import (
     LONGEST_DELAY_S,
     MAX_REQUEST_BYTES,
+    MAX_WORDS,
+    OTHER,
     FunctionHandler,
     NoAnswer,
     TooLarge,
@@ -18,6 +20,7 @@ from mqbridge_cli.runner.function_handler import (
     Unavailable,
 )
 from tests.identity import faults_of
+from tests.unit.mqbridge.support import captured_lines
 
 ALL_WELL = b'{"batchItemFailures": []}'
 
@@ -124,10 +127,32 @@ def test_the_accounts_add_up_whatever_happens() -> None:
     assert made.counted("mqbridge_records_total")["settled"] > 0
 
 
-def test_a_reason_that_is_no_word_is_no_label() -> None:
-    made = _Made(reported({"itemIdentifier": "1", "reason": "client d1 of 10.0.0.1", "retryAfter": 1}))
+@pytest.mark.parametrize("reason", ["client d1 of 10.0.0.1", "Busy", "", "x" * 42, "broker_busy\n", "é"])
+def test_a_reason_that_is_no_word_is_no_label(reason: str) -> None:
+    made = _Made(reported({"itemIdentifier": "1", "reason": reason, "retryAfter": 1}))
     made.call(events(2))
-    assert made.counted("mqbridge_errors_total") == {"other": 1}
+    assert made.counted("mqbridge_errors_total") == {OTHER: 1}
+
+
+def test_of_words_without_end_the_first_are_labels() -> None:
+    """Another's function may put an order's number there."""
+    words = [f"order_{at}" for at in range(MAX_WORDS + 5)]
+    made = _Made(*(reported({"itemIdentifier": "0", "reason": word, "retryAfter": 0}) for word in [*words, words[0]]))
+    for _ in [*words, words[0]]:
+        made.call(events(1))
+    counted = made.counted("mqbridge_errors_total")
+    assert counted == {**dict.fromkeys(words[:MAX_WORDS], 1), OTHER: 5, words[0]: 2}
+
+
+def test_the_log_names_the_label_and_still_tells_the_reason() -> None:
+    made = _Made(reported({"itemIdentifier": "0", "reason": "Order 7 is late " + "x" * 10_000, "detail": "why"}))
+    with captured_lines() as lines:
+        made.call(events(1))
+    (line,) = map(vars, lines.records)
+    assert line["error_type"] == OTHER
+    assert line["detail"].startswith("Order 7 is late xxx")
+    assert line["detail"].endswith("x: why")
+    assert len(line["detail"]) < 100
 
 
 def test_a_failed_record_is_logged_with_its_id(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,8 +2,10 @@
 
 import copy
 import json
+import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from mqbridge.delivery import Outgoing, Sent
 from mqbridge.messages import MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Delivered, Reject
 from mqbridge.rules import Rules, load
+from mqbridge.telemetry import logger
 from rocketmq_remoting import check_message
 
 ROOT = Path(__file__).parents[3]
@@ -200,3 +203,29 @@ def forget_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
     for name in [each for each in sys.modules if each.startswith("aws_lambda_powertools.utilities.parameters")]:
         monkeypatch.delitem(sys.modules, name)
+
+
+class Lines(logging.Handler):
+    """The records of log lines."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@contextmanager
+def captured_lines() -> Iterator[Lines]:
+    """What is logged, from DEBUG up; nothing of it goes to standard output."""
+    logger()  # makes the handlers that are set aside here
+    ours = logging.getLogger("mqbridge")
+    handlers, level, captured = ours.handlers[:], ours.level, Lines()
+    ours.handlers[:] = [captured]
+    ours.setLevel(logging.DEBUG)
+    try:
+        yield captured
+    finally:
+        ours.handlers[:] = handlers
+        ours.setLevel(level)

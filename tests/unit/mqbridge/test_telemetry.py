@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 from mqbridge.delivery import Settlement
 from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled
 from mqbridge.rules import InboundRule
-from mqbridge.telemetry import METRICS, OUTCOME_WORDS, Accounts, Counters, logger
-from tests.unit.mqbridge.support import both_ways, command, quick, record
+from mqbridge.telemetry import METRICS, OUTCOME_WORDS, Accounts, Counters
+from tests.unit.mqbridge.support import Lines, both_ways, captured_lines, command, quick, record
 
 RULE: InboundRule = both_ways().inbound[0]
 
@@ -52,32 +51,8 @@ def total(counters: Counters, name: str, **labels: str) -> float:
     )
 
 
-class _Lines(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
-@contextmanager
-def captured_lines() -> Iterator[_Lines]:
-    """What is logged, from DEBUG up; nothing of it goes to standard output."""
-    logger()  # makes the handlers that are set aside here
-    ours = logging.getLogger("mqbridge")
-    handlers, level, captured = ours.handlers[:], ours.level, _Lines()
-    ours.handlers[:] = [captured]
-    ours.setLevel(logging.DEBUG)
-    try:
-        yield captured
-    finally:
-        ours.handlers[:] = handlers
-        ours.setLevel(level)
-
-
 @pytest.fixture(name="lines")
-def _lines() -> Iterator[_Lines]:
+def _lines() -> Iterator[Lines]:
     with captured_lines() as captured:
         yield captured
 
@@ -174,7 +149,7 @@ def test_a_snapshot_is_a_copy() -> None:
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=str)
 @pytest.mark.parametrize("with_rule", [True, False])
-def test_every_outcome_is_logged_once_with_the_record_s_id(outcome: Settled, with_rule: bool, lines: _Lines) -> None:
+def test_every_outcome_is_logged_once_with_the_record_s_id(outcome: Settled, with_rule: bool, lines: Lines) -> None:
     report(Counters(), "inbound", [settlement(outcome, with_rule=with_rule, id="the-id")])
     assert [getattr(line, "event_id", None) for line in lines.records] == ["the-id"]
 
@@ -183,12 +158,12 @@ def test_every_outcome_is_logged_once_with_the_record_s_id(outcome: Settled, wit
     ("outcome", "level"),
     list(zip(OUTCOMES[1:], ["DEBUG", "DEBUG", "WARNING", "WARNING", "ERROR", "WARNING", "ERROR"], strict=True)),
 )
-def test_what_a_person_must_see_is_above_info(outcome: Settled, level: str, lines: _Lines) -> None:
+def test_what_a_person_must_see_is_above_info(outcome: Settled, level: str, lines: Lines) -> None:
     report(Counters(), "inbound", [settlement(outcome)])
     assert [line.levelname for line in lines.records] == [level]
 
 
-def test_a_log_line_holds_reason_detail_rule_and_attempt(lines: _Lines) -> None:
+def test_a_log_line_holds_reason_detail_rule_and_attempt(lines: Lines) -> None:
     report(Counters(), "inbound", [settlement(Failed("broker_busy", "code 2", 1.0))])
     fields: dict[str, Any] = vars(lines.records[0])
     assert {
@@ -204,21 +179,21 @@ def test_a_log_line_holds_reason_detail_rule_and_attempt(lines: _Lines) -> None:
     }
 
 
-def test_a_log_line_can_be_written_whatever_the_record_s_id_is(lines: _Lines) -> None:
+def test_a_log_line_can_be_written_whatever_the_record_s_id_is(lines: Lines) -> None:
     """A device may choose it, where the bridge takes it from user properties or the payload."""
     failed = settlement(Failed("broker_busy"))
     report(Counters(), "inbound", [failed._replace(record=replace(failed.record, id="\ud800"))])
     assert vars(lines.records[0])["event_id"] == "\\ud800"
 
 
-def test_no_payload_is_logged_above_debug(lines: _Lines) -> None:
+def test_no_payload_is_logged_above_debug(lines: Lines) -> None:
     report(Counters(), "inbound", [settlement(outcome) for outcome in OUTCOMES])
     loud = [line for line in lines.records if line.levelno > logging.DEBUG]
     assert loud
     assert "PAYLOAD" not in "".join(str(vars(line)) for line in loud)
 
 
-def test_the_same_error_of_a_rule_is_logged_once_in_a_while_and_then_how_often_it_was_not(lines: _Lines) -> None:
+def test_the_same_error_of_a_rule_is_logged_once_in_a_while_and_then_how_often_it_was_not(lines: Lines) -> None:
     now = 0.0
     counters = Counters(clock=lambda: now)
     busy, unreadable = Failed("broker_busy", "code 2", 1.0), Reject("illegal_topic", "x")
@@ -236,7 +211,7 @@ def test_the_same_error_of_a_rule_is_logged_once_in_a_while_and_then_how_often_i
     assert len(lines.records) == 7, "at DEBUG, all"
 
 
-def test_a_log_line_tells_the_message_and_its_trigger(lines: _Lines) -> None:
+def test_a_log_line_tells_the_message_and_its_trigger(lines: Lines) -> None:
     report(Counters(), "inbound", [settlement(Failed("broker_busy", "", 1.0))])
     (line,) = (vars(each) for each in lines.records)
     fields = ("rule", "flow", "trigger", "stage", "outcome", "rocketmq_topic", "body_bytes", "retriable")
@@ -254,7 +229,7 @@ def test_a_log_line_tells_the_message_and_its_trigger(lines: _Lines) -> None:
 
 
 @pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
-def test_an_invocation_is_summed_up_in_a_line(level: int, lines: _Lines) -> None:
+def test_an_invocation_is_summed_up_in_a_line(level: int, lines: Lines) -> None:
     accounts = Accounts(Counters(), "inbound", "sqs")
     records = [record(command(body=b"12345"), str(at)) for at in range(3)]
     accounts.received(records)
