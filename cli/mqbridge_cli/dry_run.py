@@ -39,10 +39,9 @@ def run(flow: str, rules_path: str, event_paths: list[str]) -> int:
     while True:
         try:
             at, (name, text) = at + 1, next(events)
-            if flow == "inbound" and triggers.asks_to_pull(text):
-                _tell_pull(f"{name}: event {at}", rules)
-                continue
-            batch = triggers.read(text)
+            batch = triggers.receive(text)
+            if isinstance(batch, triggers.PullRequest) and flow != "inbound":
+                raise triggers.UnreadableEvent(f"asks for a pull, which is for the inbound function, not {flow}")
         except StopIteration:
             return exit_code
         except (OSError, UnicodeDecodeError) as error:
@@ -51,6 +50,9 @@ def run(flow: str, rules_path: str, event_paths: list[str]) -> int:
         except triggers.UnreadableEvent as error:
             print(f"{name}: event {at}: {error}", file=sys.stderr)
             exit_code = 2
+            continue
+        if isinstance(batch, triggers.PullRequest):
+            _tell_pull(f"{name}: event {at}", rules)
             continue
         for planned in FLOWS[flow](batch.records, rules, batch.only_rule):
             line = json.dumps(render_plan(at, planned), ensure_ascii=False)

@@ -7,12 +7,9 @@ The rules come from MQBRIDGE_RULES.
 from typing import Any
 
 from mqbridge.flows import inbound
-from mqbridge.handler import handle, pull
-from mqbridge.triggers import asks_to_pull
+from mqbridge.handler import handle
 
 
 def handler(event: Any, context: Any) -> Any:
     """Publish every record under the MQTT parent topics that its rules name; report each that was not acknowledged."""
-    if asks_to_pull(event):
-        return pull("inbound", inbound.plan, context)
-    return handle("inbound", inbound.plan, event, context)
+    return handle("inbound", inbound.plan, event, context, may_pull=True)

@@ -165,6 +165,10 @@ def test_the_manifests_are_yaml_and_name_targets_that_are_there() -> None:
         "platform is all it asks"
     )
     assert service["spec"]["template"]["spec"]["containerConcurrency"] <= MAX_AT_ONCE
+    ping = yaml.safe_load(blocks("Commands by a schedule", "yaml")[0])
+    event = json.loads((ROOT / "tests/events/schedule-cloudevent.json").read_text())
+    assert json.loads(ping["spec"]["data"]) == event["data"]
+    assert f"/{ping['kind'].lower()}s/{ping['metadata']['name']}" in event["source"]
     stack = yaml.safe_load(blocks("OpenFaaS", "yaml")[0])
     (function,) = stack["functions"].values()
     main = (ROOT / "functions/main.py").read_text()

@@ -1,5 +1,6 @@
 """docs/deploy-fc.md says what s.yaml does, the commands in it are there, and its costs are what its formula gives."""
 
+import json
 import re
 
 import jsonschema
@@ -23,6 +24,22 @@ HTTP_TRIGGER = record(
                 "authType": {"enum": ["anonymous", "function"]},
                 "disableURLInternet": TRUTH,
                 "methods": {"type": "array", "items": {"enum": ["GET", "POST", "PUT"]}},
+            }
+        ),
+    }
+)
+
+
+TIME_TRIGGER = record(
+    {
+        "triggerName": TEXT,
+        "triggerType": {"const": "timer"},
+        "qualifier": TEXT,
+        "triggerConfig": record(
+            {
+                "enable": TRUTH,
+                "cronExpression": {"type": "string", "pattern": r"^@every \d+m$"},
+                "payload": {"const": json.loads((ROOT / "tests/events/schedule-fc-timer.json").read_text())["payload"]},
             }
         ),
     }
@@ -84,6 +101,11 @@ def test_the_http_trigger_is_one() -> None:
     (parsed,) = yaml.safe_load(trigger)
     jsonschema.Draft202012Validator(HTTP_TRIGGER).validate(parsed)
     assert yaml.safe_load(variables) == {"MQBRIDGE_HTTP_AUTH": "env:HTTP_TOKEN", "HTTP_TOKEN": "${env('HTTP_TOKEN')}"}
+
+
+def test_the_time_trigger_is_one() -> None:
+    ((parsed,),) = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", section("RocketMQ that has no trigger"), re.S))
+    jsonschema.Draft202012Validator(TIME_TRIGGER).validate(parsed)
 
 
 def test_costs_are_what_the_formula_gives() -> None:

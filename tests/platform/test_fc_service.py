@@ -21,6 +21,7 @@ from devstack.mosquitto import Mosquitto
 from tests.platform.conftest import ROOT
 from tests.platform.test_invoke import TOPICS, bodies, rules_for
 from tests.unit.rocketmq_remoting.scripted_broker import ScriptedCluster
+from tests.unit.rocketmq_remoting.scripted_group import ScriptedGroup
 
 EVENTS = ROOT / "tests" / "events"
 FILES = ["s.yaml", "s.custom.yaml"]
@@ -81,12 +82,19 @@ def test_a_task_filters_what_the_mqtt_trigger_brings(service: FcService, rocketm
 
 
 def test_apsaramq_s_notices_pass_from_one_topic_to_another(service: FcService, rocketmq: ScriptedCluster) -> None:
-    notice = event("status-apsaramq").decode()
-    (message,) = json.loads(event("trigger-fc-rocketmq"))[:1]
-    message["data"]["body"] = notice
-    assert not service.invoke("status", json.dumps([message]).encode()).is_error
-    (stored,) = bodies(rocketmq)["client_status"]
-    assert json.loads(stored) == json.loads(notice)
+    assert not service.invoke("status", event("status-fc-rocketmq")).is_error
+    (notice,) = json.loads(event("status-fc-rocketmq"))
+    assert bodies(rocketmq)["client_status"] == [notice["data"]["body"].encode()]
+
+
+def test_a_time_trigger_has_inbound_read_rocketmq(service: FcService, rocketmq: ScriptedCluster) -> None:
+    group = ScriptedGroup(rocketmq.brokers["broker"], "GID_mqbridge_commands")
+    assert not service.invoke("inbound", event("schedule-fc-timer")).is_error
+    group.add("reboot", topic="commands", properties={"mqttSecondTopic": "/d1/command"})
+    answer = service.invoke("inbound", event("schedule-fc-timer"))
+    assert not answer.is_error, answer.body
+    assert json.loads(answer.body)["delivered"] == 1
+    assert group.committed["commands", 0] == 1
 
 
 def test_what_the_rocketmq_trigger_brings_is_published(service: FcService, mosquitto: Mosquitto) -> None:

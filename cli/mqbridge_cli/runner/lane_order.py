@@ -54,7 +54,7 @@ class TaskBridge(Bridge):
         super().__init__(rules, sinks, counters)
         self._stops_at_reject = stops_at_reject
 
-    def handle(self, name: str, flow: Flow, event: Any, context: Any) -> Any:
+    def handle(self, name: str, flow: Flow, event: Any, context: Any, *, may_pull: bool = False) -> Any:
         """As any bridge; what was held back is reported as failed, to be tried again at once."""
         left: list[Planned] = []
 
@@ -65,7 +65,7 @@ class TaskBridge(Bridge):
             left.extend(held_back)
             return planned
 
-        response: Mapping[str, Any] = super().handle(name, plan, event, context)
+        response: Mapping[str, Any] = super().handle(name, plan, event, context, may_pull=may_pull)
         count_held_back(self.counters, name, left, HELD_BACK)
         held = [{"itemIdentifier": each.record.id, "reason": HELD_BACK, "retryAfter": 0.0} for each in left]
         return {"batchItemFailures": [*response["batchItemFailures"], *held]}

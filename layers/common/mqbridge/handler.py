@@ -27,7 +27,7 @@ from mqbridge.telemetry import Accounts, Counters, FunctionTelemetry, count_retr
 if TYPE_CHECKING:
     from mqbridge.pulling import Puller
 
-__all__ = ["Bridge", "handle", "pull", "using"]
+__all__ = ["Bridge", "handle", "using"]
 
 # Where the rules layer puts what config/rules.yaml was built into.
 DEFAULT_RULES = "/opt/rules.json"
@@ -54,8 +54,10 @@ class Bridge:
         self._delivery = Delivery(sinks, rules.run_options, on_sent=partial(count_sent, self.counters))
         self._puller: Puller | None = None
 
-    def handle(self, name: str, flow: Flow, event: Any, context: Any) -> Any:
+    def handle(self, name: str, flow: Flow, event: Any, context: Any, *, may_pull: bool = False) -> Any:
         """Carry one invocation's event through `flow` and return what its trigger wants to hear.
+
+        With `may_pull` the event may ask for a pull instead: to read the sources of the inbound rules.
 
         Raises:
             UnreadableEvent: the event is none that a trigger sends; nothing was done.
@@ -63,17 +65,21 @@ class Bridge:
         """
         time_left = Time.of(_time_left_s(context))
         try:
-            batch = triggers.read(event, request_id=_request_id(context), admit=self._admit)
-            self._check_rule(name, batch.only_rule)
+            received = triggers.receive(event, request_id=_request_id(context), admit=self._admit)
+            self._check(name, received, may_pull)
         except triggers.UnreadableEvent as error:
             self.counters.add("mqbridge_errors_total", rule="", stage="receiving", error_type="unreadable_event")
-            if error.answer is None:
+            answer = error.answer or triggers.refusal(event, str(error))
+            if answer is None:
                 raise
             logger().error("event refused", extra={"function": name, "detail": str(error)})
-            return error.answer
-        return batch.trigger.respond(self._carried(name, flow, batch, time_left, self._summary_level), time_left.end)
+            return answer
+        if isinstance(received, triggers.PullRequest):
+            return received.answer(self._pull(name, flow, time_left))
+        settled = self._carried(name, flow, received, time_left, self._summary_level)
+        return received.trigger.respond(settled, time_left.end)
 
-    def pull(self, name: str, flow: Flow, context: Any) -> dict[str, int]:
+    def _pull(self, name: str, flow: Flow, time_left: Time) -> dict[str, int]:
         """Read the sources of the inbound rules, carry what they hold through `flow`, and return how many messages went where.
 
         Raises:
@@ -82,12 +88,12 @@ class Bridge:
         from mqbridge.pulling import Puller  # here, because no other invocation reads RocketMQ
 
         def carry_events(events: Sequence[Mapping[str, Any]], end: float) -> list[Settled]:
-            batch, time_left = triggers.pulled(events), Time.until(end)
-            return [outcome for _, outcome in self._carried(name, flow, batch, time_left, logging.DEBUG)]
+            batch = triggers.pulled(events)
+            return [outcome for _, outcome in self._carried(name, flow, batch, Time.until(end), logging.DEBUG)]
 
         if self._puller is None:
             self._puller = Puller(self.rules)
-        pulled = self._puller.pull(carry_events, Time.of(_time_left_s(context)).end)
+        pulled = self._puller.pull(carry_events, time_left.end)
         summary = pulled.summary()
         logger().info("pulled", extra={"function": name, **summary})
         if pulled.problems:
@@ -111,6 +117,12 @@ class Bridge:
             raise
         accounts.log_summary(summary_level, totals, self.rules.digest)
         return settled_records(settlements)
+
+    def _check(self, flow: str, received: triggers.Batch | triggers.PullRequest, may_pull: bool) -> None:
+        if isinstance(received, triggers.Batch):
+            self._check_rule(flow, received.only_rule)
+        elif not may_pull:
+            raise triggers.UnreadableEvent(f"the event asks for a pull, which is for the inbound function, not {flow}")
 
     def _check_rule(self, flow: str, only_rule: str | None) -> None:
         """Refuse what is meant for a rule that is not there: nobody would want it, and whoever sent it would take that for done."""
@@ -164,11 +176,11 @@ def using(bridge: Bridge) -> Iterator[Bridge]:
         _in_place.reset(token)
 
 
-def handle(name: str, flow: Flow, event: Any, context: Any) -> Any:
+def handle(name: str, flow: Flow, event: Any, context: Any, *, may_pull: bool = False) -> Any:
     """Handle an event with the bridge in place, or the process's own."""
     try:
         with _bridge(name, context) as bridge:
-            return bridge.handle(name, flow, event, context)
+            return bridge.handle(name, flow, event, context, may_pull=may_pull)
     except Exception:
         # Rules that cannot be had now, a defect of ours. Senders by HTTP take most errors for a reason to drop what they sent.
         answer = triggers.fault_answer(event)
@@ -176,12 +188,6 @@ def handle(name: str, flow: Flow, event: Any, context: Any) -> Any:
             raise
         logger().exception("invocation failed", extra={"function": name})
         return answer
-
-
-def pull(name: str, flow: Flow, context: Any) -> dict[str, int]:
-    """Read the sources of the inbound rules with the bridge in place, or the process's own."""
-    with _bridge(name, context) as bridge:
-        return bridge.pull(name, flow, context)
 
 
 @contextmanager

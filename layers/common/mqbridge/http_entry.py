@@ -4,17 +4,14 @@
 asks of a request only what it needs, so neither is imported here.
 """
 
-import json
 import time
 import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from mqbridge.http_access import admit
-from mqbridge.telemetry import logger
-from mqbridge.triggers import HttpRequest, HttpResponse, UnreadableEvent, asks_to_pull, refused, unavailable
+from mqbridge.triggers import HttpRequest, HttpResponse
 
-__all__ = ["FC_HEADERS", "Context", "Handler", "WebRequest", "answered", "http_function"]
+__all__ = ["FC_HEADERS", "Context", "Handler", "WebRequest", "http_function"]
 
 Handler = Callable[[Any, Any], Any]
 
@@ -62,27 +59,5 @@ def http_function(handler: Handler, request: WebRequest) -> tuple[str, int, dict
         headers={name: value for name, value in request.headers.items() if not name.lower().startswith(FC_HEADERS)},
         body=request.get_data(),
     )
-    response = answered(handler, received, Context())
+    response: HttpResponse = handler(received, Context())
     return response.body, response.status, dict(response.headers)
-
-
-def answered(handler: Handler, request: HttpRequest, context: Context) -> HttpResponse:
-    """Have `handler` answer a request. One that asks for a pull becomes the event that asks for one, which is no request."""
-    if request.method == "POST" and not request.header("ce-specversion") and asks_to_pull(request.body):
-        return _pulled(handler, request, context)
-    response: HttpResponse = handler(request, context)
-    return response
-
-
-def _pulled(handler: Handler, request: HttpRequest, context: Context) -> HttpResponse:
-    try:
-        admit(request)
-        result = handler({"mqbridge": "pull"}, context)
-    except UnreadableEvent as error:
-        logger().error("event refused", extra={"detail": str(error)})
-        answer: HttpResponse = error.answer or refused(request, str(error)).answer
-        return answer
-    except Exception:
-        logger().exception("pull failed")
-        return unavailable(request)
-    return HttpResponse(status=200, headers={"content-type": "application/json"}, body=json.dumps(result))

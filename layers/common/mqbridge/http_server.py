@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from mqbridge.http_access import NoAccess, admit, check_access
-from mqbridge.http_entry import FC_HEADERS, Context, Handler, answered
+from mqbridge.http_entry import FC_HEADERS, Context, Handler
 from mqbridge.triggers import HttpRequest, HttpResponse, UnreadableEvent
 
 __all__ = ["HandlerServer", "main"]
@@ -76,8 +76,6 @@ class HandlerServer(ThreadingHTTPServer):
         """Have the handler answer, when it is the request's turn."""
         context = Context(request.header(_FC_REQUEST_ID), self._timeout_s)
         with self._turns:
-            if not self.is_fc:
-                return answered(self._handler, request, context)
             response: HttpResponse = self._handler(request, context)
             return response
 

@@ -13,11 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import functions.inbound.app
 import functions.outbound.app
 from mqbridge.http_entry import http_function
 from mqbridge.testing import capture
-from mqbridge.triggers import Undelivered
 from tests.unit.mqbridge.support import EVENTS, any_text, document, inbound_rule, outbound_rule, quick, streaming
 
 RULES = document(
@@ -99,35 +97,6 @@ def test_every_request_has_an_id_of_its_own(main: ModuleType) -> None:
         for _ in range(2):
             call(main.outbound, json=REQUESTS["outbound"])
     assert len({message["id"] for message in sent}) == 2
-
-
-@pytest.mark.parametrize("body", [b'{"mqbridge": "pull"}', b' {"mqbridge":"pull"}\n'])
-def test_a_scheduler_may_ask_for_a_pull(body: bytes, main: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = {"pulled": 2, "delivered": 2}
-    monkeypatch.setattr(functions.inbound.app, "pull", lambda _name, _flow, _context: numbers)
-    answer = call(main.inbound, data=body)
-    assert (answer.status_code, answer.get_json()) == (200, numbers)
-
-
-def test_a_pull_that_failed_is_503_and_one_of_another_flow_400(
-    main: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_arguments: Any) -> None:
-        raise Undelivered("1 of 2 messages failed")
-
-    monkeypatch.setattr(functions.inbound.app, "pull", fail)
-    with capture(RULES):
-        failed = call(main.inbound, json={"mqbridge": "pull"})
-        refused = call(main.outbound, json={"mqbridge": "pull"})
-    assert (failed.status_code, refused.status_code) == (503, 400)
-    assert int(failed.headers["Retry-After"]) >= 1
-
-
-def test_nobody_asks_for_a_pull_without_the_token(main: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(functions.inbound.app, "pull", lambda *_arguments: pytest.fail("pulled"))
-    monkeypatch.setenv("MQBRIDGE_HTTP_AUTH", "env:HTTP_TOKEN")
-    monkeypatch.setenv("HTTP_TOKEN", "t")
-    assert call(main.inbound, json={"mqbridge": "pull"}).status_code == 401
 
 
 def test_it_does_not_start_before_it_is_said_who_may_call() -> None:

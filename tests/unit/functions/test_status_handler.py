@@ -61,7 +61,8 @@ def test_an_event_that_aws_iot_or_a_webhook_sends_alone() -> None:
         for name in ("aws-connected", "aws-disconnected", "emqx-connected", "apsaramq"):
             handler(fixture(name), None)
         handler([fixture("aws-lost"), fixture("emqx-disconnected")], None)
-        handler((EVENTS / "status-apsaramq.json").read_bytes(), None)
+        for name in ("apsaramq", "fc-rocketmq"):
+            handler((EVENTS / f"status-{name}.json").read_bytes(), None)
     presence = Presence()
     for message in sent:
         presence.add(read_notice(message["body"].encode()))

@@ -288,6 +288,33 @@ def test_an_http_trigger_of_a_custom_runtime_is_a_request_like_any_other_with_th
     assert (response.status, response.headers["x-fc-status"]) == (503, "404")
 
 
+# What is meant for a rule that is not there.
+
+FOR_ANOTHER = mqtt_event(mqbridgerule="unheard-of")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        HttpRequest(headers={"content-type": "application/cloudevents+json"}, body=json.dumps(FOR_ANOTHER).encode()),
+        {**fixture("api-gateway-v2-cloudevents-batch"), "body": json.dumps([FOR_ANOTHER]), "isBase64Encoded": False},
+        {**fixture("api-gateway-v1-cloudevents-structured"), "body": json.dumps(FOR_ANOTHER)},
+    ],
+)
+def test_http_callers_hear_400_of_a_rule_that_is_not_there(event: Any) -> None:
+    with capture(RULES) as sent:
+        status, headers, body = answer_of(outbound(event, None))
+    assert (status, "retry-after" in headers, sent) == (400, False, [])
+    assert body["error"] == "mqbridgerule: expected one of the outbound rules (telemetry), got 'unheard-of'"
+
+
+def test_a_custom_runtime_fails_for_a_rule_that_is_not_there() -> None:
+    with capture(RULES):
+        response = outbound(invoked(json.dumps([FOR_ANOTHER]).encode()), None)
+    assert (response.status, response.headers["x-fc-status"]) == (404, "404")
+    assert "unheard-of" in response.body
+
+
 # What is none of them.
 
 

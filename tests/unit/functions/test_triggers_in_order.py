@@ -126,7 +126,9 @@ def batch(groups: list[str]) -> dict[str, Any]:
 
 
 @quick
-@given(groups=st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=10), failing=st.sets(st.integers(0, 9)))
+@given(
+    groups=st.lists(st.sampled_from(["a", "b", "c", ""]), min_size=1, max_size=10), failing=st.sets(st.integers(0, 9))
+)
 def test_of_each_group_what_is_before_its_first_failure_is_sent_and_all_behind_reported(
     groups: list[str], failing: set[int]
 ) -> None:

@@ -126,7 +126,9 @@ OUTCOMES = [
 
 @quick
 @given(
-    told=st.lists(st.tuples(st.sampled_from(OUTCOMES), st.sampled_from(["commands", "unheard_of"])), max_size=6),
+    told=st.lists(
+        st.tuples(st.sampled_from(OUTCOMES), st.sampled_from(["commands", "unheard_of"])), min_size=1, max_size=6
+    ),
     groups=st.booleans(),
 )
 def test_whatever_happens_the_accounts_add_up(told: list[tuple[Any, str]], groups: bool) -> None:

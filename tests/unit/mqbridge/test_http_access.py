@@ -215,6 +215,7 @@ def test_what_comes_through_a_gateway_with_the_token_is_taken(name: str, change:
         ("/invoke", "/invoke", None, (200, "200")),  # an event, and RAM says who may invoke
         ("/invoke", "/http-invoke", None, (401, "404")),
         ("/events", None, None, (401, "404")),
+        ("/invoke", None, None, (401, "404")),  # anybody may choose a path
         ("/events", "/http-invoke", "wrong", (401, "404")),
         ("/events", "/http-invoke", TOKEN, (200, "200")),
     ],

@@ -314,6 +314,43 @@ def test_a_device_s_own_json_may_have_a_body_of_its_own() -> None:
     assert record.message.payload == request.body, "byte for byte"
 
 
+STATUS_LIKE: list[dict[str, Any]] = [
+    {"clientId": "d1", "eventType": "connected", "timestamp": 1, "sessionIdentifier": "s"},
+    {"clientId": "d1", "eventType": "connect", "time": 1, "channelId": "c", "clientIp": ""},
+    {"event": "client.connected", "clientid": "d1", "connected_at": 1},
+    {"clientId": "d1", "notices": []},
+]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        *STATUS_LIKE,
+        {"topic": "left", "payload": "right"},
+        {"topic": "left", "payload_b64": "AAE=", "more": 1},
+        {"payload_b64": "AAE="},
+        {"specversion": "1.0", "data": {}},
+        {"detail-type": "x", "detail": {}},
+    ],
+)
+def test_a_device_s_own_json_may_look_like_anything(own: dict[str, Any]) -> None:
+    assert json.loads(mqtt(foreign(data=own)).payload) == own
+    raw = json.dumps(own, indent=3).encode()
+    assert mqtt(foreign(data_base64=base64.b64encode(raw).decode())).payload == raw, "byte for byte"
+    assert mqtt(binary(raw, subject="devices/d1")).payload == raw, "byte for byte"
+
+
+def test_an_event_of_emqx_in_a_cloud_event_is_one_by_its_own_mark() -> None:
+    event = fixture("emqx")
+    assert mqtt(foreign(data=event)) == mqtt(event)
+    assert mqtt(foreign(data={name: event[name] for name in event if name != "event"})).topic == "devices/d1"
+
+
+@pytest.mark.parametrize("own", STATUS_LIKE)
+def test_without_a_subject_it_is_an_event_about_a_client(own: dict[str, Any]) -> None:
+    assert isinstance(only(foreign(data=own, subject="")).message, ClientStatus)
+
+
 @pytest.mark.parametrize(
     "more", [{}, {"data_base64": "?"}, {"data_base64": 5}, {"subject": "", "data": "x"}, {"data": "\ud800"}]
 )
@@ -473,6 +510,13 @@ def test_any_request_is_a_batch_or_has_an_answer(headers: dict[str, str], body: 
 
 
 # Which trigger it is.
+
+
+@pytest.mark.parametrize("event", [{"Records": []}, [], b"[]", b'{"Records": []}', post([]), post([], "text/plain")])
+def test_an_empty_envelope_is_none(event: Any) -> None:
+    """Only CloudEvents' batched mode knows empty batches."""
+    with pytest.raises(UnreadableEvent, match="expected"):
+        triggers.read(event)
 
 
 def test_the_runner_s_batch_and_function_compute_s_are_told_apart() -> None:

@@ -45,7 +45,7 @@ def hidden_by(settled: Sequence[tuple[Record, Settled]]) -> dict[str, list[Hidde
     """Return what is hidden in each queue by the response to `settled`."""
     calls: dict[str, list[Hidden]] = {}
     with hiding_by(lambda arn, messages: calls.setdefault(arn, []).extend(messages)):
-        read(sqs_event()).trigger.respond(settled)
+        read(sqs_event({})).trigger.respond(settled)
     return calls
 
 
@@ -98,7 +98,7 @@ def test_nothing_is_hidden_beyond_twelve_hours_from_its_receipt() -> None:
 
 def test_the_response_names_what_failed_as_ever() -> None:
     with hiding_by(lambda _arn, _messages: None):
-        response = read(sqs_event()).trigger.respond([(received("a"), BUSY), (received("b"), Delivered())])
+        response = read(sqs_event({})).trigger.respond([(received("a"), BUSY), (received("b"), Delivered())])
     assert response == {"batchItemFailures": [{"itemIdentifier": "a"}]}
 
 
@@ -115,7 +115,7 @@ def test_a_handler_under_capture_asks_no_queue(caplog: pytest.LogCaptureFixture)
 
 
 def respond(*settled: tuple[Record, Settled]) -> None:
-    read(sqs_event()).trigger.respond(settled)
+    read(sqs_event({})).trigger.respond(settled)
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ def read_status(value: Any, *, topic: str = "", instance_id: str = "", time_ms: 
     Args:
         value: the event's JSON, decoded.
         topic: where it was published, if it was.
-        instance_id: the MQTT instance, where known.
+        instance_id: the MQTT instance, where known; else an event may name it.
         time_ms: serves where the event has no time.
     """
     if not isinstance(value, Mapping):
@@ -72,7 +72,7 @@ def read_status(value: Any, *, topic: str = "", instance_id: str = "", time_ms: 
     except UnreadableNotice as error:
         client_id, fault = error.client_id, Reject(error.reason, error.detail)
     return ClientStatus(
-        instance_id=instance_id,
+        instance_id=instance_id or _instance_in(value),
         client_id=client_id,
         event_type=event_type,
         notices=notices,
@@ -80,6 +80,12 @@ def read_status(value: Any, *, topic: str = "", instance_id: str = "", time_ms: 
         time_ms=notices[0].time_ms if notices else time_ms,
         topic=topic,
     )
+
+
+def _instance_in(value: Mapping[str, Any]) -> str:
+    # No broker names an instance of ours; a rule's SELECT or a webhook's template can.
+    found = (value.get(key) for key in ("instanceId", "instance_id"))
+    return next((each for each in found if isinstance(each, str)), "")
 
 
 def read_payload(payload: bytes, *, topic: str = "", instance_id: str = "", time_ms: int = 0) -> ClientStatus:

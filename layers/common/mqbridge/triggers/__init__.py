@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING
 
 from mqbridge.later import later
 
-from .batch import Batch, Trigger, Undelivered, UnreadableEvent
-from .pull import asks_to_pull
-from .reading import fault_answer, read
+from .batch import Batch, PullRequest, Trigger, Undelivered, UnreadableEvent
+from .reading import fault_answer, read, receive, refusal
 
 if TYPE_CHECKING:
     from .http_requests import HttpRequest, HttpResponse, refused, unavailable
@@ -17,14 +16,16 @@ __all__ = [
     "Batch",
     "HttpRequest",
     "HttpResponse",
+    "PullRequest",
     "Trigger",
     "Undelivered",
     "UnreadableEvent",
-    "asks_to_pull",
     "fault_answer",
     "hiding_by",
     "pulled",
     "read",
+    "receive",
+    "refusal",
     "refused",
     "unavailable",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 
 from mqbridge.messages import Record
 from mqbridge.outcomes import Settled
-from mqbridge.triggers.batch import Answering, Batch, Invocation, UnreadableEvent
+from mqbridge.triggers.batch import Answering, Batch, Invocation, PullRequest, UnreadableEvent
 from mqbridge.triggers.http import Http
 from mqbridge.triggers.http_requests import HttpRequest, HttpResponse, refused, unavailable
 
@@ -32,22 +32,29 @@ class ApiGateway:
             isinstance(context.get("http"), dict) or isinstance(event.get("httpMethod"), str)
         )
 
-    def read(self, invocation: Invocation) -> Batch:
+    def read(self, invocation: Invocation) -> Batch | PullRequest:
         """Return one record per event in the request's body.
 
         Raises:
             UnreadableEvent: there is none; its answer is what the gateway takes.
         """
         try:
-            batch = Http().read(invocation.of(_request(invocation.event)))
+            read = Http().read(invocation.of(_request(invocation.event)))
         except UnreadableEvent as error:
             raise UnreadableEvent(str(error), answer=_answer(error.answer)) from error
-        return Batch(trigger=_Answering(batch.trigger), records=batch.records, only_rule=batch.only_rule)
+        if isinstance(read, PullRequest):
+            return PullRequest(answer=lambda numbers: _answer(read.answer(numbers)))
+        return Batch(trigger=_Answering(read.trigger), records=read.records, only_rule=read.only_rule)
 
     def unavailable(self, event: Any) -> Mapping[str, Any]:
         """Return the answer to a request for which nothing could be done."""
         del event  # it may be the reason
         return _answer(unavailable(HttpRequest()))
+
+    def refusal(self, event: Any, why: str) -> Mapping[str, Any]:
+        """Return the answer to a request that can never be answered otherwise."""
+        del event
+        return _answer(refused(HttpRequest(), why).answer)
 
 
 class _Answering:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +19,7 @@ __all__ = [
     "Answering",
     "Batch",
     "Invocation",
+    "PullRequest",
     "Trigger",
     "Undelivered",
     "UnreadableEvent",
@@ -133,6 +134,15 @@ class Batch(Value):
     groups: tuple[str, ...] = ()
 
 
+class PullRequest(Value):
+    """An invocation that brings no records: it asks the inbound function to read the sources of its rules itself.
+
+    `answer` makes of the numbers of a pull what the sender wants to hear.
+    """
+
+    answer: Callable[[Mapping[str, int]], Any]
+
+
 class Trigger(Protocol):
     """One module per kind of invocation event."""
 
@@ -142,7 +152,7 @@ class Trigger(Protocol):
         """Tell whether this is the trigger's envelope; the first of the list that says so has it."""
         ...
 
-    def read(self, invocation: Invocation) -> Batch:
+    def read(self, invocation: Invocation) -> Batch | PullRequest:
         """Return the records; one that cannot be read carries a Reject instead of a message.
 
         Raises:

@@ -22,7 +22,7 @@ class CloudEventsBatch:
 
     def matches(self, event: Any) -> bool:
         """Tell whether this is an array of CloudEvents."""
-        return isinstance(event, list) and all(isinstance(each, dict) and "specversion" in each for each in event)
+        return isinstance(event, list) and bool(event) and all(map(_is_cloud_event, event))
 
     def read(self, invocation: Invocation) -> Batch:
         """Return one record per CloudEvent; its id is the event's.
@@ -62,6 +62,10 @@ def only_rule_of(events: Sequence[Mapping[str, Any]]) -> str | None:
     if any(each.get("mqbridgerule") != only for each in events):
         raise UnreadableEvent("mqbridgerule: expected one rule for the whole batch, got several")
     return only
+
+
+def _is_cloud_event(element: Any) -> bool:
+    return isinstance(element, dict) and "specversion" in element
 
 
 def _record(event: Mapping[str, Any]) -> Record:

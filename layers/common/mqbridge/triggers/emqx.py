@@ -12,7 +12,7 @@ from mqbridge.messages import MqttMessage
 from mqbridge.triggers.batch import UnreadableRecord
 from mqbridge.triggers.fields import from_base64, keys_of, kind_of, pairs, text, whole, whole_or
 
-__all__ = ["is_emqx", "read_emqx"]
+__all__ = ["PUBLISH", "is_emqx", "read_emqx"]
 
 PUBLISH = "message.publish"
 # What no other shape has beside an event, or a payload and topic.

@@ -2,12 +2,13 @@
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from mqbridge.triggers.batch import UnreadableRecord
 
-__all__ = ["from_base64", "keys_of", "kind_of", "pairs", "text", "whole", "whole_or"]
+__all__ = ["data_of", "from_base64", "keys_of", "kind_of", "pairs", "text", "whole", "whole_or"]
 
 
 def text(source: Mapping[str, Any], key: str) -> str:
@@ -76,6 +77,17 @@ def from_base64(value: Any, name: str) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         raise UnreadableRecord(f"{name}: expected Base64 text ({error})") from error
+
+
+def data_of(event: Mapping[str, Any]) -> Any:
+    """Return the data of a CloudEvent: the JSON of `data_base64` where it has that, None if it is none."""
+    encoded = event.get("data_base64")
+    if not isinstance(encoded, str):
+        return event.get("data")
+    try:
+        return json.loads(base64.b64decode(encoded, validate=True))
+    except (ValueError, RecursionError):
+        return None
 
 
 def keys_of(data: Mapping[str, Any]) -> str:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mqbridge.messages import Record
 from mqbridge.outcomes import Settled
-from mqbridge.triggers.batch import Batch, Invocation
+from mqbridge.triggers.batch import Batch, Invocation, PullRequest
 from mqbridge.triggers.emqx import is_emqx
 from mqbridge.triggers.http_body import elements_of, rule_of
-from mqbridge.triggers.http_requests import HttpRequest, HttpResponse, response_to, unavailable
+from mqbridge.triggers.http_requests import HttpRequest, HttpResponse, done, refused, response_to, unavailable
+from mqbridge.triggers.pull import asks_to_pull
 from mqbridge.triggers.records import record_of
 
 __all__ = ["Http"]
@@ -24,7 +26,7 @@ class Http:
         """Tell whether this is a request."""
         return isinstance(event, HttpRequest)
 
-    def read(self, invocation: Invocation) -> Batch:
+    def read(self, invocation: Invocation) -> Batch | PullRequest:
         """Return one record per event in the request's body.
 
         Raises:
@@ -33,6 +35,8 @@ class Http:
         request: HttpRequest = invocation.event
         invocation.admit(request)
         elements = elements_of(request)
+        if len(elements) == 1 and asks_to_pull(elements[0]):
+            return PullRequest(answer=partial(done, request))
         return Batch(
             trigger=_Answering(_kind(elements), request),
             records=tuple(record_of(each, id=_id_of(each) or invocation.id_of(at)) for at, each in enumerate(elements)),
@@ -42,6 +46,11 @@ class Http:
     def unavailable(self, event: Any) -> HttpResponse:
         """Return the answer to a request for which nothing could be done."""
         return unavailable(event)
+
+    def refusal(self, event: Any, why: str) -> HttpResponse:
+        """Return the answer to a request that can never be answered otherwise."""
+        answer: HttpResponse = refused(event, why).answer
+        return answer
 
 
 @dataclass(frozen=True, slots=True)

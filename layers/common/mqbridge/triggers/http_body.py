@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from mqbridge.triggers.batch import UnreadableEvent
 from mqbridge.triggers.cloudevents_batch import only_rule_of
 from mqbridge.triggers.http_requests import HttpRequest, refused
+from mqbridge.triggers.pull import asks_to_pull
 from mqbridge.triggers.shapes import is_message, is_wrapped
 from mqbridge.triggers.status_shapes import is_status
 
@@ -26,7 +27,7 @@ _NO_ATTRIBUTES = frozenset({"ce-data", "ce-data_base64"})  # the data is the bod
 
 
 def elements_of(request: HttpRequest) -> list[Any]:
-    """Return the elements of a request's batch; a single event is a batch of one.
+    """Return the elements of a request's batch; a single event is a batch of one, and so is what asks for a pull.
 
     Raises:
         UnreadableEvent: it brings no event; its answer is an HttpResponse.
@@ -45,7 +46,7 @@ def elements_of(request: HttpRequest) -> list[Any]:
     elif media_type == "application/cloudevents-batch+json":
         is_expected = isinstance(body, list) and (not body or any(map(_is_cloud_event, body)))
     else:
-        is_expected = any(map(_is_event, body)) or body == [] if isinstance(body, list) else _is_event(body)
+        is_expected = any(map(_is_event, body)) if isinstance(body, list) else _is_event(body) or asks_to_pull(body)
     if not is_expected:
         raise refused(request, f"the body holds no event: expected {_EXPECTED}")
     return body if isinstance(body, list) else [body]

@@ -15,7 +15,7 @@ from mqbridge.messages import Record
 from mqbridge.outcomes import Failed, Reject, Settled
 from mqbridge.triggers.batch import UnreadableEvent
 
-__all__ = ["HttpRequest", "HttpResponse", "refused", "response_to", "unavailable"]
+__all__ = ["HttpRequest", "HttpResponse", "done", "refused", "response_to", "unavailable"]
 
 _JSON = {"content-type": "application/json"}
 MAX_NAMED = 100
@@ -74,6 +74,11 @@ def response_to(request: HttpRequest, settled: Sequence[tuple[Record, Settled]])
         for record, outcome in left[:MAX_NAMED]
     ]
     return _response(request, status, retry, {"records": len(settled), "failed": failed})
+
+
+def done(request: HttpRequest, result: Mapping[str, Any]) -> HttpResponse:
+    """Return 200 with a result."""
+    return _response(request, 200, {}, result)
 
 
 def refused(

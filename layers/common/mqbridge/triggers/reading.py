@@ -6,22 +6,22 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mqbridge.triggers.batch import Batch, Invocation, Trigger, UnreadableEvent
+from mqbridge.triggers.batch import Batch, Invocation, PullRequest, Trigger, UnreadableEvent
 
 if TYPE_CHECKING:
     from mqbridge.triggers.http_requests import HttpRequest
 
-__all__ = ["TRIGGERS", "fault_answer", "read", "trigger", "trigger_of"]
+__all__ = ["TRIGGERS", "fault_answer", "read", "receive", "refusal", "trigger", "trigger_of"]
 
 # In this order: the first that matches has the event. By module and class, for none is imported before those in front of it
 # have said no: a cold start pays for the trigger that it has, and the most frequent stands first.
 TRIGGERS = {
     "sqs": "Sqs",
     "pipes": "Pipes",
+    "pull": "Pull",
     "fc_custom_runtime": "FcCustomRuntime",
     "http": "Http",
     "api_gateway": "ApiGateway",
-    "pull": "Pull",
     "eventbridge": "EventBridge",
     "fc_rocketmq": "FcRocketMQ",
     "cloudevents_batch": "CloudEventsBatch",
@@ -36,13 +36,27 @@ _EXPECTED = (
     'an SQS batch ({"Records": [{"eventSource": "aws:sqs", ...}]}), an array of such records (EventBridge Pipes), '
     'a JSON array of CloudEvents ([{"specversion": "1.0", ...}]) or one, the columns of an AWS IoT rule ({"payload_b64", "topic", ...}), '
     'an EventBridge event ({"detail-type", "detail", ...}), {"mqbridge": "pull"} for the inbound function, '
-    'messages of Function Compute ([{"props", "body"}], [{"topic", "body"}]) '
-    "one alone, or an HTTP request that brings any of them"
+    'messages of Function Compute ([{"props", "body"}], [{"topic", "body"}]), one message alone, '
+    "or an HTTP request that brings any of them"
 )
 
 
-def read(event: Any, *, request_id: str = "", admit: "Callable[[HttpRequest], None] | None" = None) -> Batch:
+def read(event: Any, *, request_id: str = "") -> Batch:
     """Return the records of an invocation's event, whichever trigger sent it; bytes and text are JSON.
+
+    Raises:
+        UnreadableEvent: it is none that a trigger sends, or brings no records.
+    """
+    received = receive(event, request_id=request_id)
+    if isinstance(received, PullRequest):
+        raise UnreadableEvent("the event asks for a pull: expected records, got none")
+    return received
+
+
+def receive(
+    event: Any, *, request_id: str = "", admit: "Callable[[HttpRequest], None] | None" = None
+) -> Batch | PullRequest:
+    """Return the records of an invocation's event, or what it asks for instead; bytes and text are JSON.
 
     Args:
         event: as the platform hands it over.
@@ -59,17 +73,31 @@ def read(event: Any, *, request_id: str = "", admit: "Callable[[HttpRequest], No
 
 
 def fault_answer(event: Any) -> Any:
-    """Return what the sender of an event wants to hear when nothing could be done with it; None where that is an error.
+    """Return what the sender of an event wants to hear when nothing could be done with it now; None where that is an error.
 
     Args:
         event: as the platform hands it over.
     """
+    return _answer_of_server(event, lambda server, value: server.unavailable(value))
+
+
+def refusal(event: Any, why: str) -> Any:
+    """Return what the sender of an event wants to hear when it can be handled neither now nor later; None where that is an error.
+
+    Args:
+        event: as the platform hands it over.
+        why: for people.
+    """
+    return _answer_of_server(event, lambda server, value: server.refusal(value, why))
+
+
+def _answer_of_server(event: Any, answer: Callable[[Any, Any], Any]) -> Any:
     try:
         value = _parsed(event)
     except UnreadableEvent:
         return None
     servers: Iterator[Any] = map(trigger, _SERVERS)
-    return next((server.unavailable(value) for server in servers if server.matches(value)), None)
+    return next((answer(server, value) for server in servers if server.matches(value)), None)
 
 
 def trigger_of(event: Any, *, is_raw: bool = False) -> Trigger:

@@ -13,10 +13,10 @@ from typing import Any
 
 from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.triggers.batch import UnreadableRecord
-from mqbridge.triggers.emqx import is_emqx, read_emqx
+from mqbridge.triggers.emqx import PUBLISH, is_emqx, read_emqx
 from mqbridge.triggers.fields import from_base64, keys_of, kind_of, pairs, text, whole, whole_or
 
-__all__ = ["is_message", "is_wrapped", "read_message", "time_ms_of"]
+__all__ = ["is_message", "is_publish", "is_wrapped", "read_message", "time_ms_of"]
 
 _EXPECTED = (
     "a CloudEvent with data, an object with props and body (MQTT), one with topic and body (RocketMQ), "
@@ -27,6 +27,9 @@ _ROCKETMQ = "mq:"
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _MESSAGE_KEYS = frozenset(
     {"props", "body", "bodyEncoding", "topic", "instanceId", "msgId", "systemProperties", "userProperties"}
+)
+_IOT_COLUMNS = frozenset(
+    "payload_b64 topic client_id ts_ms trace_id content_type origin qos user_properties instance_id".split()
 )
 _NO_CLIENT = "n/a"  # AWS IoT's clientid() for what was not published over MQTT
 
@@ -41,10 +44,21 @@ def is_message(element: Any) -> bool:
 
 
 def is_wrapped(data: Any) -> bool:
-    """Tell whether the data of a CloudEvent of any type is a message, and not a device's own JSON that happens to have a body."""
-    if isinstance(data, dict) and "body" in data and "payload_b64" not in data:
-        return data.keys() <= _MESSAGE_KEYS
-    return is_message(data)
+    """Tell whether the data of a CloudEvent of any type is a message: has nothing but a message's keys, or EMQX's own mark.
+
+    All else is a device's own JSON, whatever of ours it happens to have.
+    """
+    if not isinstance(data, dict):
+        return False
+    if "payload_b64" in data and "topic" in data:
+        return data.keys() <= _IOT_COLUMNS
+    return ("body" in data and data.keys() <= _MESSAGE_KEYS) or (data.get("event") == PUBLISH and is_emqx(data))
+
+
+def is_publish(event: Mapping[str, Any]) -> bool:
+    """Tell whether a CloudEvent is a PUBLISH by itself, and does not hold a message: its subject is the topic, its type a sender's own."""
+    kind = event.get("type")
+    return bool(event.get("subject")) and not (isinstance(kind, str) and kind.startswith(_OURS))
 
 
 def read_message(element: Any, *, id: str, time_ms: int) -> MqttMessage | RocketMQMessage:  # CloudEvents' own word
@@ -79,10 +93,10 @@ def _cloud_event(event: Mapping[str, Any], fallback_id: str, fallback_time_ms: i
     raw = from_base64(event["data_base64"], "data_base64") if "data_base64" in event else None
     if raw is not None:
         data = _parsed(raw)
-    is_ours = not subject or kind.startswith(_OURS)
-    if isinstance(data, dict) and (is_ours or is_wrapped(data)):
+    holds_message = not is_publish(event)
+    if isinstance(data, dict) and (holds_message or is_wrapped(data)):
         return _bare(data, "" if kind.startswith(_ROCKETMQ) else subject, source_id, time_ms)
-    if is_ours or (raw is None and "data" not in event):
+    if holds_message or (raw is None and "data" not in event):
         raise UnreadableRecord(f"data: expected an object, got {kind_of(data if raw is None else raw)}")
     return MqttMessage(
         instance_id="",

@@ -29,7 +29,7 @@ class Sqs:
     def matches(self, event: Any) -> bool:
         """Tell whether this is an SQS batch."""
         records = event.get("Records") if isinstance(event, dict) else None
-        return isinstance(records, list) and all(is_queue_message(record) for record in records)
+        return isinstance(records, list) and bool(records) and all(is_queue_message(record) for record in records)
 
     def read(self, invocation: Invocation) -> Batch:
         """Return one record per queue message; its id is the messageId."""

@@ -2,12 +2,13 @@
 events. The invocation is asynchronous: an error is the only answer that the platform understands, and it tries the whole again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mqbridge.messages import Record
-from mqbridge.outcomes import Failed, Reject, Settled
-from mqbridge.triggers.batch import Batch, Invocation, Undelivered
+from mqbridge.outcomes import Settled
+from mqbridge.triggers.batch import Batch, Invocation
+from mqbridge.triggers.raising import done_or_raise
 from mqbridge.triggers.records import record_of
 from mqbridge.triggers.status_shapes import is_status
 
@@ -21,7 +22,7 @@ class StatusEvent:
 
     def matches(self, event: Any) -> bool:
         """Tell whether this is such an event."""
-        return all(map(is_status, event)) if isinstance(event, list) else is_status(event)
+        return bool(event) and all(map(is_status, event)) if isinstance(event, list) else is_status(event)
 
     def read(self, invocation: Invocation) -> Batch:
         """Return one record per event; its id follows from what the invocation holds."""
@@ -29,17 +30,11 @@ class StatusEvent:
         records = tuple(record_of(each, id=invocation.digest_id_of(at)) for at, each in enumerate(events))
         return Batch(trigger=self, records=records)
 
-    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Any:
-        """Return nothing that anybody reads.
+    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Mapping[str, Any]:
+        """Return if all is done.
 
         Raises:
-            Undelivered: something is left to the platform.
+            Undelivered: something is not; the platform invokes again, then keeps the event where it is told to.
         """
         del deadline  # nothing is asked of anybody
-        left = [(record, outcome) for record, outcome in settled if isinstance(outcome, Failed | Reject)]
-        if left:
-            record, outcome = left[0]
-            raise Undelivered(
-                f"{len(left)} of {len(settled)} events were not delivered; {record.id}: {outcome.reason}: {outcome.detail}"
-            )
-        return None
+        return done_or_raise(settled)

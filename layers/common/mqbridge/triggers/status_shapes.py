@@ -1,16 +1,16 @@
 """The shapes in which one event of a broker about a client stands in an invocation: its own JSON, or that as the data of a CloudEvent.
 
-What carries it as the payload of a message (`body`, `payload_b64`) is read as that message first; the flow of status rules reads the
-payload, for only there it means a client.
+What carries it as the payload of a message (`body`, `payload_b64`, a CloudEvent that is a PUBLISH) is read as that message first; the flow
+of status rules reads the payload, for only there it means a client.
 """
 
-import base64
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from mqbridge.messages import ClientStatus
+from mqbridge.triggers.fields import data_of
+from mqbridge.triggers.shapes import is_publish
 
 __all__ = ["is_status", "read_status"]
 
@@ -22,7 +22,9 @@ def read_status(element: Any, *, time_ms: int = 0) -> ClientStatus | None:
     value: Any = element
     topic = ""
     if "specversion" in element:
-        value = _data(element)
+        if is_publish(element):
+            return None
+        value = data_of(element)
         if not isinstance(value, Mapping) or "body" in value or "payload_b64" in value:
             return None
         time_ms = _time_ms(element.get("time")) or time_ms
@@ -30,28 +32,12 @@ def read_status(element: Any, *, time_ms: int = 0) -> ClientStatus | None:
         topic = subject if isinstance(subject, str) else ""
     from mqbridge import presence  # here: what devices publish has left above
 
-    return presence.read_status(value, topic=topic, instance_id=_instance_id(value), time_ms=time_ms)
+    return presence.read_status(value, topic=topic, time_ms=time_ms)
 
 
 def is_status(element: Any) -> bool:
     """Tell whether the element is an event about a client, readable or not."""
     return read_status(element) is not None
-
-
-def _data(event: Mapping[str, Any]) -> Any:
-    encoded = event.get("data_base64")
-    if not isinstance(encoded, str):
-        return event.get("data")
-    try:
-        return json.loads(base64.b64decode(encoded, validate=True))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _instance_id(value: Mapping[str, Any]) -> str:
-    # No broker names an instance of ours; a rule's SELECT or a webhook's template can.
-    found = next((value[key] for key in ("instanceId", "instance_id") if isinstance(value.get(key), str)), "")
-    return str(found)
 
 
 def _time_ms(text: Any) -> int:
