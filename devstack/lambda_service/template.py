@@ -129,7 +129,12 @@ def read_template(path: Path) -> Template:
                 folder=path.parent / merged["CodeUri"],
                 handler=merged["Handler"],
                 layers=tuple(each["Ref"] for each in merged["Layers"]),
-                environment={each: _text(value, parameters) for each, value in variables.items()},
+                # Variables that depend on a condition are for other parameters than the defaults.
+                environment={
+                    each: _text(value, parameters)
+                    for each, value in variables.items()
+                    if not (isinstance(value, dict) and "Fn::If" in value)
+                },
                 timeout_s=float(merged["Timeout"]),
                 memory_mb=int(merged["MemorySize"]),
                 sources=tuple(

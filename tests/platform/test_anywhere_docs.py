@@ -197,7 +197,7 @@ def test_links_lead_to_headings_that_are_there() -> None:
         titles = re.findall(r"^#+ (.+)$", page, re.M)
         return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
-    for name in ("deploy-anywhere.md", "deploy-fc.md", "status.md", "triggers.md"):
+    for name in ("deploy-anywhere.md", "deploy-aws.md", "deploy-fc.md", "status.md", "triggers.md"):
         page = (ROOT / "docs" / name).read_text()
         for target, anchor in re.findall(r"\]\(([\w-]+\.md)?#([\w-]+)\)", page):
             assert anchor in anchors((ROOT / "docs" / (target or name)).read_text()), f"{name}: {target}#{anchor}"

@@ -1,8 +1,19 @@
 """docs/deploy-aws.md says what template.yaml does, and the commands in it are there."""
 
+import itertools
+import json
 import re
+import shlex
+from typing import Any
+
+import pytest
 
 from devstack.lambda_service.template import load_yaml
+from functions.outbound.app import handler
+from mqbridge.handler import Bridge, using
+from mqbridge.http_access import admit
+from mqbridge.rules import load
+from mqbridge.testing import Captured
 from tests.platform.conftest import ROOT
 
 PAGE = (ROOT / "docs/deploy-aws.md").read_text()
@@ -40,6 +51,53 @@ def test_make_targets_and_files_are_there() -> None:
     files |= {f"docs/{name}" for name in re.findall(r"\]\(([\w-]+\.md)", PAGE)}
     assert len(files) > 8
     assert [file for file in sorted(files) if not (ROOT / file).exists()] == []
+
+
+OVER_HTTP = section("Over HTTP: EMQX and other senders")
+STEPS, FIRST_MESSAGE = re.findall(r"```\n(.*?)```", OVER_HTTP, re.S)
+
+
+def test_who_may_call_is_told_for_each_entry() -> None:
+    heading, *told = re.findall(r"^\| `(\w+)` \|", OVER_HTTP, re.M)
+    assert heading == "HttpEntry"
+    assert told == DOCUMENT["Parameters"]["HttpEntry"]["AllowedValues"]
+
+
+def test_the_steps_make_the_token_that_functions_ask_for_and_urls() -> None:
+    (secret,) = re.findall(r"create-secret --name (\S+)", STEPS)
+    assert DOCUMENT["Parameters"]["HttpToken"]["Default"] == f"secretsmanager:{secret}"
+    assert "--parameter-overrides HttpEntry=Token\n" in STEPS
+    urls = {name for name in DOCUMENT["Outputs"] if name.endswith("HttpUrl")}
+    assert set(re.findall(r"`(\w+HttpUrl)`", OVER_HTTP)) == urls
+
+
+@pytest.mark.parametrize(("token", "status"), [("s3cret", 200), ("another", 401)])
+def test_the_first_message_is_one(token: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What curl posts, as the event that a function URL makes of it."""
+    monkeypatch.setenv("MQBRIDGE_HTTP_AUTH", "env:HTTP_TOKEN")
+    monkeypatch.setenv("HTTP_TOKEN", token)
+    words = shlex.split(FIRST_MESSAGE.replace("$TOKEN", "s3cret"))
+    options = list(itertools.pairwise(words))
+    headers = dict(header.split(": ") for option, header in options if option == "-H")
+    (body,) = (value for option, value in options if option == "-d")
+    event = json.loads((ROOT / "tests/events/trigger-function-url-emqx.json").read_text())
+    event |= {"headers": {name.lower(): value for name, value in headers.items()}, "body": body}
+    sent = Captured()
+    with using(Bridge(load(ROOT / "config/rules.yaml"), sent, admit=admit)):
+        answer = handler(event, None)
+    assert answer["statusCode"] == status
+    assert [each["body"] for each in sent] == (["21.5"] if status == 200 else [])
+    assert status == 401 or answer["body"] in OVER_HTTP
+
+
+def test_the_invoked_request_presents_the_token_that_it_is_told() -> None:
+    (line,) = re.findall(r"^make invoke .*MQBRIDGE_HTTP_AUTH.*$", PAGE, re.M)
+    arguments: dict[str, Any] = dict(word.split("=", 1) for word in shlex.split(line)[2:])
+    variables = dict(each.split("=", 1) for each in arguments["ENV"].split())
+    event = json.loads((ROOT / arguments["EVENT"]).read_text())
+    scheme, _, name = variables["MQBRIDGE_HTTP_AUTH"].partition(":")
+    assert scheme == "env"
+    assert event["headers"]["authorization"] == f"Bearer {variables[name]}"
 
 
 def test_numbers_are_the_template_s() -> None:

@@ -137,6 +137,42 @@ def test_inbound_pulls_when_a_schedule_asks(
     assert faults_of(written_values(answer.log)) == []
 
 
+URL_EVENT = json.loads((EVENTS / "trigger-function-url-emqx.json").read_text())
+SIGNED = {"authorizer": {"iam": {"userArn": "arn:aws:iam::123456789012:user/emqx"}}}
+HAS_TOKEN = {"MQBRIDGE_HTTP_AUTH": "env:HTTP_TOKEN", "HTTP_TOKEN": "change-me"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "who", "status"),
+    [
+        ({}, {}, 503),
+        ({}, SIGNED, 200),
+        (HAS_TOKEN, {}, 200),
+        ({**HAS_TOKEN, "HTTP_TOKEN": "another"}, {}, 401),
+        ({**HAS_TOKEN, "HTTP_TOKEN": "another"}, SIGNED, 401),
+        ({"MQBRIDGE_HTTP_AUTH": "secretsmanager:mqbridge/http-token"}, {}, 503),  # there is no such secret here
+    ],
+    ids=["nothing set", "IAM", "token", "another token", "another token and IAM", "token out of reach"],
+)
+def test_a_url_lets_in_who_has_the_token_or_whom_iam_knows(
+    host_build: HostBuild,
+    rocketmq: ScriptedCluster,
+    mosquitto: Mosquitto,
+    tmp_path: Path,
+    variables: dict[str, str],
+    who: dict[str, Any],
+    status: int,
+) -> None:
+    (tmp_path / "rules.json").write_text(json.dumps(rules_for(rocketmq, mosquitto)))
+    event = {**URL_EVENT, "requestContext": {**URL_EVENT["requestContext"], **who}}
+    function = host_build.function("outbound", environment=variables, rules_layer=tmp_path)
+    with LambdaService([function]) as service:
+        answer = service.invoke("Outbound", json.dumps(event).encode())
+    assert not answer.is_error, answer.payload
+    assert json.loads(answer.payload)["statusCode"] == status
+    assert bodies(rocketmq).get("telemetry", []) == ([b'{"t": 21.5}'] if status == 200 else [])
+
+
 def test_a_broker_that_is_not_there_fails_every_record_and_no_invocation(
     host_build: HostBuild, tmp_path: Path, mosquitto: Mosquitto
 ) -> None:

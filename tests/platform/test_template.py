@@ -83,6 +83,12 @@ def test_what_sam_does_not_see_is_found(tmp_path: Path) -> None:
     assert found.count("E3034") == len(FUNCTIONS)
 
 
+def test_what_is_made_by_other_parameters_than_the_defaults_is_looked_at_too(tmp_path: Path) -> None:
+    spoiled = tmp_path / "template.yaml"
+    spoiled.write_text(TEMPLATE.read_text().replace("[HasHttpToken, NONE, AWS_IAM]", "[HasHttpToken, NOBODY, AWS_IAM]"))
+    assert lint_translated(spoiled, tmp_path).count("'NOBODY' is not one of") == len(FUNCTIONS)
+
+
 def test_the_runtime_exists_and_is_supported_for_another_year() -> None:
     in_a_year = datetime.date.today() + datetime.timedelta(days=365)
     assert RUNTIMES[SHARED["Runtime"]] > in_a_year
@@ -431,6 +437,120 @@ def test_secrets_of_the_shipped_rules_are_among_those_that_functions_may_read() 
     names = re.findall(r"secretsmanager:([^#\s]+)", text)
     assert names
     assert all(fnmatch(name, f"{prefix}/*") for name in names)
+
+
+# Over HTTP.
+
+ENTRIES = DOCUMENT["Parameters"]["HttpEntry"]["AllowedValues"]
+
+
+def made_with(**parameters: str) -> dict[str, dict[str, Any]]:
+    """Return what a stack with these parameters has, as it is made."""
+    known = stack_parameters(**parameters)
+    return {
+        name: {"Type": each["Type"], **evaluated(each.get("Properties", {}), known)}
+        for name, each in RESOURCES.items()
+        if each["Type"].startswith("AWS::Lambda::")
+        and ("Condition" not in each or evaluated(DOCUMENT["Conditions"][each["Condition"]], known))
+    }
+
+
+def environment_with(function: str, **parameters: str) -> dict[str, str]:
+    """Return the variables of a function in a stack with these parameters."""
+    own = FUNCTIONS[function].get("Environment", {}).get("Variables", {})
+    found = evaluated({**SHARED["Environment"]["Variables"], **own}, stack_parameters(**parameters))
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def urls_with(**parameters: str) -> dict[str, str]:
+    """Return whom AWS lets call each function's URL: its AuthType."""
+    made = made_with(**parameters).values()
+    found = [each for each in made if each["Type"] == "AWS::Lambda::Url"]
+    urls = {each["TargetFunctionArn"].removeprefix("arn of ").removesuffix(".Arn"): each["AuthType"] for each in found}
+    assert len(urls) == len(found)
+    return urls
+
+
+def test_functions_have_urls_only_if_asked_for() -> None:
+    assert urls_with() == urls_with(HttpEntry="Disabled") == {}
+    assert urls_with(HttpEntry="IAM") == dict.fromkeys(FUNCTIONS, "AWS_IAM")
+    assert urls_with(HttpEntry="Token") == dict.fromkeys(FUNCTIONS, "NONE")
+    assert ENTRIES == ["Disabled", "IAM", "Token"]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_function_that_everybody_may_call_asks_for_the_token(entry: str) -> None:
+    reference = "ssm:/mqbridge/own-token"
+    urls = urls_with(HttpEntry=entry, HttpToken=reference)
+    for name in FUNCTIONS:
+        asks = environment_with(name, HttpEntry=entry, HttpToken=reference).get("MQBRIDGE_HTTP_AUTH")
+        assert asks == (reference if urls.get(name) == "NONE" else None)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_everybody_may_call_the_urls_that_ask_for_the_token_and_by_them_alone(entry: str) -> None:
+    made = made_with(HttpEntry=entry).values()
+    public = [each for each in made if each["Type"] == "AWS::Lambda::Permission" and each["Principal"] == "*"]
+    by_url = {(each["FunctionName"], each["Action"]): {**each} for each in public}
+    assert len(by_url) == len(public)
+    open_to_all = [name for name, auth in urls_with(HttpEntry=entry).items() if auth == "NONE"]
+    assert set(by_url) == {
+        (name, action) for name in open_to_all for action in ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")
+    }
+    for (_, action), permission in by_url.items():
+        limit = {k: v for k, v in permission.items() if k not in ("Type", "FunctionName", "Principal", "Action")}
+        assert limit == (
+            {"FunctionUrlAuthType": "NONE"} if action == "lambda:InvokeFunctionUrl" else {"InvokedViaFunctionUrl": True}
+        )
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_urls_are_among_the_outputs(entry: str) -> None:
+    known = stack_parameters(HttpEntry=entry)
+    told = {
+        name: each["Value"]
+        for name, each in DOCUMENT["Outputs"].items()
+        if "Condition" in each and evaluated(DOCUMENT["Conditions"][each["Condition"]], known)
+    }
+    assert told == {f"{name}HttpUrl": {"Fn::GetAtt": f"{name}Url.FunctionUrl"} for name in urls_with(HttpEntry=entry)}
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        DOCUMENT["Parameters"]["HttpToken"]["Default"],
+        "secretsmanager:mqbridge/http#token",
+        "secretsmanager:mqbridge/a/b",
+        "ssm:/mqbridge/http-token",
+    ],
+)
+def test_functions_may_read_the_token(reference: str) -> None:
+    assert re.search(DOCUMENT["Parameters"]["HttpToken"]["AllowedPattern"], reference)
+    scheme, _, name = reference.partition(":")
+    action, arn = {
+        "secretsmanager": ("secretsmanager:GetSecretValue", f"secretsmanager:eu-central-1:123456789012:secret:{name}"),
+        "ssm": ("ssm:GetParameter", f"ssm:eu-central-1:123456789012:parameter{name}"),
+    }[scheme]
+    arn = f"arn:aws:{arn.partition('#')[0]}"
+    assert any(action == each and fnmatch(arn, pattern) for each, pattern in allowed_with(HttpToken=reference))
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "",
+        "s3cret",
+        "platform",
+        "env:TOKEN",
+        "file:/tmp/x",
+        "secretsmanager:token",
+        "ssm:token",
+        "ssm:/token",
+        "ssm:a/b",
+    ],
+)
+def test_a_token_in_clear_text_or_where_functions_may_not_read_is_refused(reference: str) -> None:
+    assert not re.search(DOCUMENT["Parameters"]["HttpToken"]["AllowedPattern"], reference)
 
 
 # Watching.
