@@ -6,10 +6,11 @@ The rules come from MQBRIDGE_RULES.
 
 from typing import Any
 
+from mqbridge.contexts import Context
 from mqbridge.flows import inbound
 from mqbridge.handler import handle
 
 
-def handler(event: Any, context: Any) -> Any:
+def handler(event: Any, context: Context) -> Any:
     """Publish every record under the MQTT parent topics that its rules name; report each that was not acknowledged."""
     return handle("inbound", inbound.plan, event, context, may_pull=True)

@@ -5,10 +5,11 @@ Takes what docs/triggers.md lists, and answers as each trigger's platform unders
 
 from typing import Any
 
+from mqbridge.contexts import Context
 from mqbridge.flows import outbound
 from mqbridge.handler import handle
 
 
-def handler(event: Any, context: Any) -> Any:
+def handler(event: Any, context: Context) -> Any:
     """Send every record to the RocketMQ topic that its rule names; report each that was not stored."""
     return handle("outbound", outbound.plan, event, context)

@@ -6,10 +6,11 @@ rules come from MQBRIDGE_RULES.
 
 from typing import Any
 
+from mqbridge.contexts import Context
 from mqbridge.flows import status
 from mqbridge.handler import handle
 
 
-def handler(event: Any, context: Any) -> Any:
+def handler(event: Any, context: Context) -> Any:
     """Send the notices of every event to the RocketMQ topic that its client's rule names; report each that was not stored."""
     return handle("status", status.plan, event, context)

@@ -5,10 +5,11 @@ Takes what docs/triggers.md lists, and answers as each trigger's platform unders
 
 from typing import Any
 
+from mqbridge.contexts import Context
 from mqbridge.flows import outflow
 from mqbridge.handler import handle
 
 
-def handler(event: Any, context: Any) -> Any:
+def handler(event: Any, context: Context) -> Any:
     """Carry every record through the tasks of its topic; report each that was neither stored nor meant to be dropped."""
     return handle("outflow", outflow.plan, event, context)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mqbridge import triggers
 from mqbridge.carrying import Time, carry
+from mqbridge.contexts import Context, request_id, time_left_s
 from mqbridge.delivery import Delivery, OpenSinks, Sinks, settled_records
 from mqbridge.flows import Flow
 from mqbridge.garbage import collect_rarely
@@ -54,7 +55,7 @@ class Bridge:
         self._delivery = Delivery(sinks, rules.run_options, on_sent=partial(count_sent, self.counters))
         self._puller: Puller | None = None
 
-    def handle(self, name: str, flow: Flow, event: Any, context: Any, *, may_pull: bool = False) -> Any:
+    def handle(self, name: str, flow: Flow, event: Any, context: Context, *, may_pull: bool = False) -> Any:
         """Carry one invocation's event through `flow` and return what its trigger wants to hear.
 
         With `may_pull` the event may ask for a pull instead: to read the sources of the inbound rules.
@@ -63,9 +64,9 @@ class Bridge:
             UnreadableEvent: the event is none that a trigger sends; nothing was done.
             Undelivered: something is left to the platform, which understands nothing but an error.
         """
-        time_left = Time.of(_time_left_s(context))
+        time_left = Time.of(time_left_s(context))
         try:
-            received = triggers.receive(event, request_id=_request_id(context), admit=self._admit)
+            received = triggers.receive(event, request_id=request_id(context), admit=self._admit)
             self._check(name, received, may_pull)
         except triggers.UnreadableEvent as error:
             self.counters.add("mqbridge_errors_total", rule="", stage="receiving", error_type="unreadable_event")
@@ -146,21 +147,6 @@ def _plan(flow: Flow, rules: Rules, only_rule: str | None, records: Sequence[Rec
     return flow(records, rules, only_rule)
 
 
-def _time_left_s(context: Any) -> float | None:
-    remaining_ms = getattr(context, "get_remaining_time_in_millis", None)
-    if remaining_ms is not None:
-        return float(remaining_ms()) / 1000
-    # Function Compute says how long a function may take, and calls it at the beginning of that.
-    timeout_s = getattr(getattr(context, "function", None), "timeout", None)
-    return float(timeout_s) if isinstance(timeout_s, int | float) and timeout_s > 0 else None
-
-
-def _request_id(context: Any) -> str:
-    """Return the invocation's id, which Lambda and Function Compute keep when they try one again by themselves."""
-    found = getattr(context, "aws_request_id", None) or getattr(context, "request_id", None)
-    return found if isinstance(found, str) else ""
-
-
 _in_place: ContextVar[Bridge | None] = ContextVar("mqbridge", default=None)
 _own: "_OwnBridges | None" = None
 _own_lock = threading.Lock()
@@ -176,7 +162,7 @@ def using(bridge: Bridge) -> Iterator[Bridge]:
         _in_place.reset(token)
 
 
-def handle(name: str, flow: Flow, event: Any, context: Any, *, may_pull: bool = False) -> Any:
+def handle(name: str, flow: Flow, event: Any, context: Context, *, may_pull: bool = False) -> Any:
     """Handle an event with the bridge in place, or the process's own."""
     try:
         with _bridge(name, context) as bridge:
@@ -191,7 +177,7 @@ def handle(name: str, flow: Flow, event: Any, context: Any, *, may_pull: bool = 
 
 
 @contextmanager
-def _bridge(name: str, context: Any) -> Iterator[Bridge]:
+def _bridge(name: str, context: Context) -> Iterator[Bridge]:
     in_place = _in_place.get()
     if in_place is not None:
         yield in_place

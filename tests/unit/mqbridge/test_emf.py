@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.inbound.app import handler
 from mqbridge.handler import Bridge, using
@@ -131,9 +132,9 @@ def test_percentiles_of_many_observations_stay_what_they_are(count: int, capsys:
         assert abs(written[int(part * len(written))] - part * count) <= count / len(written)
 
 
-class _Context:
-    aws_request_id = "request-1"
-    function_name = "stack-Inbound-1"
+class _Context(LambdaContext):
+    _aws_request_id = "request-1"
+    _function_name = "stack-Inbound-1"
 
 
 @pytest.mark.parametrize("name", ["AWS_LAMBDA_FUNCTION_NAME", "FC_FUNCTION_NAME"])
@@ -145,7 +146,7 @@ def test_functions_write_their_metrics_and_whose_they_are(
     telemetry = FunctionTelemetry()
     sinks = _Sinks({b"1": Failed("broker_busy"), b"0": Delivered()})
     for _ in range(2):
-        with telemetry.invocation("inbound", _Context), using(Bridge(both_ways(), sinks, telemetry.counters)):
+        with telemetry.invocation("inbound", _Context()), using(Bridge(both_ways(), sinks, telemetry.counters)):
             handler([_event(0), _event(1), _event(2, topic="unheard_of")], None)
     found = blobs(capsys)
     assert {blob["service"] for blob in found} == {"my-stack"}
@@ -196,7 +197,7 @@ def test_another_setting_is_an_error() -> None:
 
 def test_lines_of_the_log_say_which_invocation_they_are_of(capsys: Output) -> None:
     telemetry = FunctionTelemetry()
-    with telemetry.invocation("inbound", _Context):
+    with telemetry.invocation("inbound", _Context()):
         logger().info("first")
     with telemetry.invocation("inbound", None):
         logger().info("second")

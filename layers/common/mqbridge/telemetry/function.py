@@ -6,7 +6,8 @@ MQBRIDGE_METRICS is emf or off. By default it is emf where the platform says tha
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+
+from mqbridge.contexts import Context, function_name, request_id
 
 from .counters import Counters
 from .lines import logger
@@ -36,7 +37,7 @@ class FunctionTelemetry:
             self._emf = Emf(self.counters)
 
     @contextmanager
-    def invocation(self, function: str, context: Any) -> Iterator[None]:
+    def invocation(self, function: str, context: Context) -> Iterator[None]:
         """Have lines of the log tell which invocation they are of, and write the metrics at its end."""
         is_cold, self._is_cold = self._is_cold, False
         # Not append_keys: a server answers several requests at once, each in a thread of its own.
@@ -62,9 +63,11 @@ def _writes_metrics() -> bool:
     return not is_metrics_disabled()  # by Powertools' own settings
 
 
-def _keys_of(context: Any) -> dict[str, str | None]:
+def _keys_of(context: Context) -> dict[str, str | None]:
     """Return what Powertools' inject_lambda_context adds, as far as the platform's context has it; of None the log says nothing."""
-    request_id = getattr(context, "aws_request_id", None) or getattr(context, "request_id", None)
-    name = getattr(context, "function_name", None) or getattr(getattr(context, "function", None), "name", None)
-    found = {"function_name": name, "function_request_id": request_id, "correlation_id": request_id}
-    return {key: value if isinstance(value, str) else None for key, value in found.items()}
+    invocation = request_id(context) or None
+    return {
+        "function_name": function_name(context) or None,
+        "function_request_id": invocation,
+        "correlation_id": invocation,
+    }
