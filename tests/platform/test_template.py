@@ -17,7 +17,7 @@ from mqbridge.rules import RetryStrategy, load
 from mqbridge.sources.places import AppConfigProfile, LocalFile, Parameter, S3Object, place_of
 from mqbridge.telemetry import METRICS, OUTCOME_WORDS
 from mqbridge.telemetry.emf import NAMESPACE
-from mqbridge.triggers import asks_to_pull
+from mqbridge.triggers import PullRequest, receive
 from tests.platform.conftest import ROOT, run_sam
 
 TEMPLATE = ROOT / "template.yaml"
@@ -201,7 +201,7 @@ def test_what_a_rule_cannot_write_is_kept(rule: str) -> None:
 def test_a_schedule_asks_the_inbound_function_for_a_pull_and_nobody_else_may() -> None:
     rule, permission = RESOURCES["PullRule"], RESOURCES["PullPermission"]
     (target,) = rule["Properties"]["Targets"]
-    assert asks_to_pull(json.loads(target["Input"]))
+    assert isinstance(receive(json.loads(target["Input"])), PullRequest)
     assert reference(target["Arn"]) == reference(permission["Properties"]["FunctionName"]) == "Inbound"
     assert rule["Properties"]["ScheduleExpression"] == {"Ref": "PullSchedule"}
     assert permission["Properties"]["SourceArn"] == {"Fn::GetAtt": "PullRule.Arn"}
