@@ -21,12 +21,12 @@ from tests.integration.aws_server import REGION, pretended
 @pytest.fixture(autouse=True)
 def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A new execution environment, and one that ends, with accounts that add up."""
-    monkeypatch.setattr(handler_module, "_own", None)
+    monkeypatch.setattr(handler_module, "_own", {})
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     yield
-    if handler_module._own is not None:
-        assert faults_of(handler_module._own.telemetry.counters.snapshot()) == []
-        handler_module._own.close()
+    for own in handler_module._own.values():
+        assert faults_of(own.telemetry.counters.snapshot()) == []
+        own.close()
 
 
 def rules_to(cluster: RocketMQ, topic: str) -> str:

@@ -148,7 +148,7 @@ def _plan(flow: Flow, rules: Rules, only_rule: str | None, records: Sequence[Rec
 
 
 _in_place: ContextVar[Bridge | None] = ContextVar("mqbridge", default=None)
-_own: "_OwnBridges | None" = None
+_own: "dict[str, _OwnBridges]" = {}
 _own_lock = threading.Lock()
 
 
@@ -182,35 +182,35 @@ def _bridge(name: str, context: Context) -> Iterator[Bridge]:
     if in_place is not None:
         yield in_place
     else:
-        own = _own_bridges()
+        own = _own_bridges(name)
         with own.telemetry.invocation(name, context), own.lease() as bridge:
             yield bridge
 
 
-def _own_bridges() -> "_OwnBridges":
-    """Return the process's own bridges, by what MQBRIDGE_RULES says."""
-    global _own
+def _own_bridges(flow: str) -> "_OwnBridges":
+    """Return the process's own bridges for a flow, of which it mostly has one, by what MQBRIDGE_RULES says."""
     source = os.environ.get("MQBRIDGE_RULES") or DEFAULT_RULES
     with _own_lock:
-        if _own is None or _own.source != source:
-            if _own is not None:
-                _own.close()
-            _own = _OwnBridges(source, os.environ.get("MQBRIDGE_RULES_TTL"))
+        own = _own.get(flow)
+        if own is None or own.source != source:
+            if own is not None:
+                own.close()
+            own = _own[flow] = _OwnBridges(source, os.environ.get("MQBRIDGE_RULES_TTL"), flow)
             collect_rarely()
-        return _own
+        return own
 
 
 class _OwnBridges:
-    """Bridges by the rules of one source, no older than MQBRIDGE_RULES_TTL; they never change during an invocation.
+    """Bridges for one flow by the rules of one source, no older than MQBRIDGE_RULES_TTL; they never change during an invocation.
 
     There is one bridge for each invocation under way: a server answers several requests at once, other platforms one. Rules and counters
     are common to all, connections are each bridge's own. The one that was used last is taken first, as its connections are fresh.
     """
 
-    def __init__(self, source: str, ttl: str | None) -> None:
+    def __init__(self, source: str, ttl: str | None, flow: str) -> None:
         self.source = source
         self.telemetry = FunctionTelemetry()
-        self._rules = RefreshedRules(source, ttl, self.telemetry.counters)
+        self._rules = RefreshedRules(source, ttl, self.telemetry.counters, flow=flow)
         self._idle: list[_OwnBridge] = []
         self._lock = threading.Lock()
 

@@ -157,7 +157,7 @@ def test_a_token_that_aws_keeps_is_asked_for_again_before_a_sender_is_refused(mo
 
 @pytest.fixture
 def _process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler_module, "_own", None)
+    monkeypatch.setattr(handler_module, "_own", {})
     monkeypatch.setenv("MQBRIDGE_RULES", json.dumps(document(OutboundRules=[outbound_rule(Status="Disabled")])))
 
 

@@ -692,19 +692,22 @@ def test_a_port_of_the_extension_that_is_none_is_said(port: str, monkeypatch: py
 
 @pytest.fixture
 def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler_module, "_own", None)
+    monkeypatch.setattr(handler_module, "_own", {})
 
 
 def lent() -> Bridge:
     """Return the bridge that one invocation at a time goes over."""
-    with handler_module._own_bridges().lease() as bridge:
+    with handler_module._own_bridges("outbound").lease() as bridge:
         return bridge
 
 
 @pytest.mark.usefixtures("_fresh_process")
 def test_invocations_at_once_have_a_bridge_each_and_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MQBRIDGE_RULES", text_of("one"))
-    with handler_module._own_bridges().lease() as first, handler_module._own_bridges().lease() as second:
+    with (
+        handler_module._own_bridges("outbound").lease() as first,
+        handler_module._own_bridges("outbound").lease() as second,
+    ):
         assert first.sinks is not second.sinks
         assert first.counters is second.counters
         assert first.rules is second.rules

@@ -24,20 +24,28 @@ if TYPE_CHECKING:
 
 __all__ = ["load"]
 
+# Of each flow, what is none of its business: data rules share ids, limits and circles, and a task has to do with no other rule.
+_DATA_RULES, _TASKS = ("OutboundRules", "InboundRules", "StatusRules"), ("EventStreamings",)
+_LEFT_OUT = {"outbound": _TASKS, "inbound": _TASKS, "status": _TASKS, "outflow": _DATA_RULES}
 
-def load(source: str | FilePath | Mapping[str, Any], *, outside: "Outside | None" = None) -> Rules:
+
+def load(
+    source: str | FilePath | Mapping[str, Any], *, flow: str | None = None, outside: "Outside | None" = None
+) -> Rules:
     """Load rules and return them, resolved and ready for use.
 
     Args:
         source: a path (.yaml, .yml, .json, .toml), the document's JSON text, or the document as a mapping.
+        flow: the only flow that the rules are for. What it has nothing to do with is left out, unread: data rules for outflow, tasks
+            for the others. By default everything is loaded, and checked.
         outside: what tasks look things up through; the real thing unless a test gives another.
 
     Raises:
         UnreadableRules: there is no such file, or it is not in the format that its name says.
-        InvalidRules: carries every fault of the document, each with its place.
+        InvalidRules: carries every fault of what is read, each with its place.
     """
     document = _document(source)
-    parsed, faults = _parse(document)
+    parsed, faults = _parse(document, _LEFT_OUT.get(flow or "", ()))
     tasks, faults_of_tasks = _compiled(parsed, document, outside)
     faults += faults_of_tasks
     grave = [document.placed(fault) for fault in faults if not fault.is_notice]
@@ -59,14 +67,16 @@ def _document(source: str | FilePath | Mapping[str, Any]) -> Document:
     return replace(read_document(text, str(source)), folder=FilePath(source).parent)
 
 
-def _parse(document: Document) -> tuple[RulesDocument, list[Fault]]:
+def _parse(document: Document, left_out: tuple[str, ...]) -> tuple[RulesDocument, list[Fault]]:
     faults = [
-        Fault(code="MB103", path=path, expected="each key once", got="it twice") for path in document.duplicate_keys
+        Fault(code="MB103", path=path, expected="each key once", got="it twice")
+        for path in document.duplicate_keys
+        if path[0] not in left_out
     ]
-    data = document.data
-    if not isinstance(data, Mapping):
-        fault = wrong((), "a mapping with Instances and rules", data)
+    if not isinstance(document.data, Mapping):
+        fault = wrong((), "a mapping with Instances and rules", document.data)
         raise InvalidRules(document.name, [document.placed(fault)])
+    data = {key: value for key, value in document.data.items() if key not in left_out}
     parsed = Section(RulesDocument).read(data, (), faults)
     if parsed is INVALID:
         parsed = _what_is_valid(data)

@@ -24,7 +24,7 @@ class Rules:
     """A valid document. Every rule names its instances, and its run options have the document's defaults in them.
 
     `run_options` are the document's defaults; `digest` tells documents apart; `notices` is what was accepted and ignored; `tasks` are
-    the streamings, compiled.
+    the streamings, compiled. Of a document that was loaded for one flow, rules that it has nothing to do with are not here.
     """
 
     name: str

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from mqbridge.rules import InvalidRules, Rules, UnreadableRules, load
+from mqbridge.rules import InvalidRules, Rules, UnreadableRules
 
 from .places import AppConfigProfile, Inline, LocalFile, Parameter, Place, S3Object
 
@@ -15,6 +15,7 @@ __all__ = ["CannotRead", "Reader", "open_reader"]
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 
 Fetch = Callable[[], bytes | None]
+Load = Callable[[str], Rules]
 
 
 class CannotRead(Exception):
@@ -34,13 +35,13 @@ class Reader(Protocol):
         ...
 
 
-def open_reader(place: Place, name: str) -> Reader:
-    """Return a reader that has not read yet; `name` is the place as faults are to call it."""
+def open_reader(place: Place, name: str, load: Load) -> Reader:
+    """Return a reader that has not read yet; `name` is the place as faults are to call it, `load` takes a path or JSON text."""
     if isinstance(place, Inline):
-        return _InlineReader(place.text)
+        return _InlineReader(place.text, load)
     if isinstance(place, LocalFile):
-        return _FileReader(place.path)
-    return _RemoteReader(name, _fetch_of(place))
+        return _FileReader(place.path, load)
+    return _RemoteReader(name, _fetch_of(place), load)
 
 
 def _fetch_of(place: Parameter | AppConfigProfile | S3Object) -> Fetch:
@@ -59,18 +60,20 @@ def _fetch_of(place: Parameter | AppConfigProfile | S3Object) -> Fetch:
 
 
 class _InlineReader:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, load: Load) -> None:
         self._text = text
+        self._load = load
 
     def read(self) -> Rules | None:
-        return load(self._text)
+        return self._load(self._text)
 
 
 class _FileReader:
     """A file is read again when its time, size or inode has changed; in any format that it may have."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, load: Load) -> None:
         self._path = path
+        self._load = load
         self._seen: tuple[int, int, int] | None = None
 
     def read(self) -> Rules | None:
@@ -85,7 +88,7 @@ class _FileReader:
             return None
         self._seen = signature
         try:
-            return load(self._path)
+            return self._load(self._path)
         except UnreadableRules as error:
             if isinstance(error.__cause__, OSError):  # it may be let be read without a change of what is in it
                 self._seen = None
@@ -94,9 +97,10 @@ class _FileReader:
 
 
 class _RemoteReader:
-    def __init__(self, name: str, fetch: Fetch) -> None:
+    def __init__(self, name: str, fetch: Fetch, load: Load) -> None:
         self._name = name
         self._fetch = fetch
+        self._load = load
         self._last: bytes | None = None
 
     def read(self) -> Rules | None:
@@ -106,10 +110,10 @@ class _RemoteReader:
         self._last = content
         if len(content) > MAX_DOCUMENT_BYTES:
             raise UnreadableRules(self._name, f"expected at most {MAX_DOCUMENT_BYTES} bytes, got more")
-        return _rules_in(content, self._name)
+        return _rules_in(content, self._name, self._load)
 
 
-def _rules_in(content: bytes, name: str) -> Rules:
+def _rules_in(content: bytes, name: str, load: Load) -> Rules:
     """Load a document that is no file, and have its faults say where it came from."""
     try:
         text = content.decode("utf-8-sig")

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
-from mqbridge.rules import InvalidRules, Rules, RulesError, UnreadableRules
+from mqbridge.rules import InvalidRules, Rules, RulesError, UnreadableRules, load
 from mqbridge.telemetry import Counters, logger
 
 from .places import place_of, ttl_s_of
@@ -22,6 +23,7 @@ class RefreshedRules:
         source: what MQBRIDGE_RULES says.
         ttl: what MQBRIDGE_RULES_TTL says, if it is set.
         counters: where reloads are counted.
+        flow: the only flow that the rules are for, as `load` takes it.
         clock: Unix time, since a frozen function's other clock may stand still.
         opened: makes readers.
 
@@ -35,6 +37,7 @@ class RefreshedRules:
         ttl: str | None,
         counters: Counters,
         *,
+        flow: str | None = None,
         clock: Callable[[], float] = time.time,
         opened: Callable[[], Reader] | None = None,
     ) -> None:
@@ -44,7 +47,7 @@ class RefreshedRules:
         self._ttl_s = ttl_s_of(ttl, place)
         self._counters = counters
         self._clock = clock
-        self._opened = opened or (lambda: open_reader(place, source))
+        self._opened = opened or (lambda: open_reader(place, source, partial(load, flow=flow)))
         self._reader: Reader | None = None
         self._rules: Rules | None = None
         self._looked_at = self._look_at = 0.0
