@@ -57,10 +57,9 @@ _TASKS = """\
 Events are of about 900 bytes; figures are of CPU time, on one core, and what is compared takes turns.
 """
 _FUNCTIONS = """\
-A cold start runs from the start of the process until the first record is planned, rules loaded and all: the built artefact, with its
-bytecode, in awslambdaric as on Lambda, beside a handler that imports the Powertools logger and returns. It is computing, and a small
-function has a part of a CPU, so the bars are for the CPU's time; the clock's is shown beside. The rules are one of the function's own
-kind; those of all kinds are the document that the project ships.
+A cold start runs from the start of the process until the first record is planned, rules loaded and all: the built artefact as it ships,
+with its bytecode and config/rules.yaml, in awslambdaric as on Lambda, beside a handler that imports the Powertools logger and returns.
+It is computing, and a small function has a part of a CPU, so the bars are for the CPU's time; the clock's is shown beside.
 Warm, SQS batches go through the handlers into sinks that take all; the ratio of a row is to the one above.
 """
 _END_TO_END = """\

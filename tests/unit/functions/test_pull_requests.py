@@ -102,7 +102,7 @@ def pulls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
             )
 
     monkeypatch.setattr("mqbridge.pulling.Puller", ScriptedPuller)
-    monkeypatch.setattr("mqbridge.handler._own", None)  # it may have another test's puller
+    monkeypatch.setattr("mqbridge.handler._own", {})  # it may have another test's puller
     monkeypatch.setenv("MQBRIDGE_HTTP_AUTH", "env:HTTP_TOKEN")
     monkeypatch.setenv("HTTP_TOKEN", "t")
     return problems
