@@ -146,22 +146,70 @@ def test_faulty_rules_end_the_build(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_lies_beside_the_rules_goes_along(tmp_path: Path) -> None:
+def test_data_and_the_package_transforms_that_lie_beside_the_rules_go_along_and_nothing_else(tmp_path: Path) -> None:
     source, layer = tmp_path / "config", tmp_path / "layer"
     layer.mkdir()
     shutil.copytree(ROOT / "config", source)
     shutil.copy(ROOT / "examples/transforms/hosts.csv", source)
     shutil.copytree(ROOT / "examples/transforms/transforms", source / "transforms")
-    (source / "rules.test.yaml").write_text("Tests: []")
+    beside = {
+        *("sites.json", "ca.pem", "certificates/client.crt", "transforms/names.yaml"),  # goes along
+        *(
+            "rules.test.yaml",
+            "other.toml",
+            "NOTES.md",
+            "play.py",
+            "play.sh",
+            ".env",
+            "__init__.py",
+            "certificates/renew.py",
+        ),
+        *("__pycache__/play.cpython-313.pyc", "transforms/__pycache__/readings.cpython-313.pyc", "certificates/.key"),
+    }
+    for name in beside:
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text("")
     assert build_rules.main(source / "rules.yaml", layer) == 0
-    shipped = {str(path.relative_to(layer)) for path in layer.rglob("*") if path.is_file()}
-    assert shipped == {
+    assert files_below(layer) == {
         "rules.json",
         "hosts.csv",
+        "sites.json",
+        "ca.pem",
+        "certificates/client.crt",
         "python/transforms/__init__.py",
         "python/transforms/readings.py",
+        "python/transforms/names.yaml",
     }
     assert json.loads((layer / "rules.json").read_text())["OutboundRules"]
+
+
+def test_the_example_s_programs_do_not_go_along(tmp_path: Path) -> None:
+    assert build_rules.main(ROOT / "examples/demo/rules.yaml", tmp_path) == 0
+    assert files_below(tmp_path) == {"rules.json"}
+
+
+def test_another_rules_json_beside_the_rules_does_not_take_their_place(tmp_path: Path) -> None:
+    source, layer = tmp_path / "config", tmp_path / "layer"
+    shutil.copytree(ROOT / "config", source)
+    (source / "rules.json").write_text("{}")
+    assert build_rules.main(source / "rules.yaml", layer) == 0
+    assert json.loads((layer / "rules.json").read_text())["OutboundRules"]
+
+
+def test_what_an_earlier_build_left_and_is_gone_since_is_not_shipped(tmp_path: Path) -> None:
+    source, layer = tmp_path / "config", tmp_path / "layer"
+    shutil.copytree(ROOT / "config", source)
+    shutil.copytree(ROOT / "examples/transforms/transforms", source / "transforms")
+    (source / "transforms/old.py").write_text("")
+    assert build_rules.main(source / "rules.yaml", layer) == 0
+    assert "python/transforms/old.py" in files_below(layer)
+    (source / "transforms/old.py").unlink()
+    assert build_rules.main(source / "rules.yaml", layer) == 0
+    assert "python/transforms/old.py" not in files_below(layer)
+
+
+def files_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def assert_has_bytecode(folder: Path, tag: str) -> None:
