@@ -104,7 +104,7 @@ def test_the_exports_are_all_that_a_server_needs() -> None:
 
 
 def instructions() -> list[tuple[str, str]]:
-    (text,) = blocks("A container", "dockerfile")
+    text, _boto3 = blocks("A container", "dockerfile")
     return [(kind, rest) for kind, _, rest in (line.partition(" ") for line in lines(text))]
 
 
@@ -115,6 +115,10 @@ def test_the_container_file_copies_what_is_there_and_pins_what_is_tested() -> No
     (version,) = re.findall(r"functions-framework==([\w.]+)", run)
     assert f"\nfunctions-framework=={version} " in (ROOT / "requirements-dev.txt").read_text()
     assert "--require-hashes -r requirements.txt" in run
+    _, boto3 = blocks("A container", "dockerfile")
+    (version,) = re.findall(r"^RUN pip install --no-cache-dir boto3==([\w.]+)$", boto3, re.M)
+    assert f"\nboto3=={version} " in (ROOT / "requirements-dev.txt").read_text()
+    assert not re.search(r"^boto3==", (ROOT / "layers/common/requirements.txt").read_text(), re.M)
     assert ("CMD", '["functions-framework"]') in instructions()
 
 
