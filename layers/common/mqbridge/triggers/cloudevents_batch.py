@@ -10,6 +10,7 @@ from typing import Any
 from mqbridge.messages import ATTEMPT, FIRST_ATTEMPT, Record
 from mqbridge.outcomes import Failed, Reject, Settled
 from mqbridge.triggers.batch import Batch, Invocation, UnreadableEvent
+from mqbridge.triggers.fields import is_cloud_event
 from mqbridge.triggers.records import record_of
 
 __all__ = ["CloudEventsBatch", "only_rule_of"]
@@ -22,7 +23,7 @@ class CloudEventsBatch:
 
     def matches(self, event: Any) -> bool:
         """Tell whether this is an array of CloudEvents."""
-        return isinstance(event, list) and bool(event) and all(map(_is_cloud_event, event))
+        return isinstance(event, list) and bool(event) and all(map(is_cloud_event, event))
 
     def read(self, invocation: Invocation) -> Batch:
         """Return one record per CloudEvent; its id is the event's.
@@ -62,10 +63,6 @@ def only_rule_of(events: Sequence[Mapping[str, Any]]) -> str | None:
     if any(each.get("mqbridgerule") != only for each in events):
         raise UnreadableEvent("mqbridgerule: expected one rule for the whole batch, got several")
     return only
-
-
-def _is_cloud_event(element: Any) -> bool:
-    return isinstance(element, dict) and "specversion" in element
 
 
 def _record(event: Mapping[str, Any]) -> Record:

@@ -4,20 +4,17 @@ One message in any of the shapes, or an array of them. Asynchronous invocations 
 understand it too.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mqbridge.messages import Record
-from mqbridge.outcomes import Settled
 from mqbridge.triggers.batch import Batch, Invocation
-from mqbridge.triggers.raising import done_or_raise
+from mqbridge.triggers.raising import Raising
 from mqbridge.triggers.records import record_of
 from mqbridge.triggers.shapes import is_message
 
 __all__ = ["Direct"]
 
 
-class Direct:
+class Direct(Raising):
     """{"topic", "body", ...}, {"props", "body"}, one CloudEvent, the object of an EMQX webhook; or an array of them."""
 
     name = "direct"
@@ -41,15 +38,6 @@ class Direct:
             trigger=self,
             records=tuple(record_of(each, id=_id_of(each) or invocation.id_of(at)) for at, each in enumerate(elements)),
         )
-
-    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Mapping[str, Any]:
-        """Return if all is done.
-
-        Raises:
-            Undelivered: something is not.
-        """
-        del deadline  # nothing is asked of anybody
-        return done_or_raise(settled)
 
 
 def _id_of(element: Any) -> str:

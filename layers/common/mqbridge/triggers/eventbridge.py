@@ -4,20 +4,18 @@ Shape: the EventBridge User Guide's "events"; `detail` is the sender's own, here
 invokes asynchronously.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from mqbridge.messages import Record
-from mqbridge.outcomes import Settled
 from mqbridge.triggers.batch import Batch, Invocation, UnreadableRecord
-from mqbridge.triggers.raising import done_or_raise
+from mqbridge.triggers.raising import Raising
 from mqbridge.triggers.records import record_of
 from mqbridge.triggers.shapes import time_ms_of
 
 __all__ = ["EventBridge"]
 
 
-class EventBridge:
+class EventBridge(Raising):
     """{"version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail": {...}}."""
 
     name = "eventbridge"
@@ -33,15 +31,6 @@ class EventBridge:
         record_id = event_id if isinstance(event_id, str) and event_id else invocation.id_of()
         record = record_of(event, id=record_id, time_ms=_time_ms(event), parse=lambda received: received["detail"])
         return Batch(trigger=self, records=(record,))
-
-    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Mapping[str, Any]:
-        """Return if all is done.
-
-        Raises:
-            Undelivered: something is not; AWS invokes twice more, then keeps the event where the function's OnFailure says.
-        """
-        del deadline  # nothing is asked of anybody
-        return done_or_raise(settled)
 
 
 def _time_ms(event: Mapping[str, Any]) -> int:

@@ -5,19 +5,16 @@ after an error, all of it comes again, perhaps under another request id. So ids 
 when it comes again. Two arrays with all the same messages in them have the same ids too.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mqbridge.messages import Record
-from mqbridge.outcomes import Settled
 from mqbridge.triggers.batch import Batch, Invocation
-from mqbridge.triggers.raising import done_or_raise
+from mqbridge.triggers.raising import Raising
 from mqbridge.triggers.records import record_of
 
 __all__ = ["FcMqtt"]
 
 
-class FcMqtt:
+class FcMqtt(Raising):
     """[{"props": {"firstTopic", "secondTopic", "clientId"}, "body"}]."""
 
     name = "fc_mqtt"
@@ -32,15 +29,6 @@ class FcMqtt:
         return Batch(
             trigger=self, records=tuple(record_of(each, id=invocation.digest_id_of(at)) for at, each in elements)
         )
-
-    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Mapping[str, Any]:
-        """Return if all is done.
-
-        Raises:
-            Undelivered: something is not; the trigger's own retry policy sends the whole array again.
-        """
-        del deadline  # nothing is asked of anybody
-        return done_or_raise(settled)
 
 
 def _is_ours(element: Any) -> bool:

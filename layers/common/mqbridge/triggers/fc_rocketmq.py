@@ -8,13 +8,11 @@ Its CloudEvents look like the runner's, which hears answers of another kind. The
 by their source; and where neither is there, by the form: only Function Compute hands its functions bytes.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mqbridge.messages import Record
-from mqbridge.outcomes import Settled
 from mqbridge.triggers.batch import Batch, Invocation
-from mqbridge.triggers.raising import done_or_raise
+from mqbridge.triggers.fields import is_cloud_event
+from mqbridge.triggers.raising import Raising
 from mqbridge.triggers.records import record_of
 
 __all__ = ["FcRocketMQ", "is_from_fc"]
@@ -23,7 +21,7 @@ _ADDED = "aliyun"  # aliyunaccountid, aliyuneventbusname, aliyunpublishtime, ...
 _SOURCES = ("RocketMQ-Function-", "MQTT-Function-")  # and the trigger's name
 
 
-class FcRocketMQ:
+class FcRocketMQ(Raising):
     """[{"specversion", "type": "mq:Topic:SendMessage", "data": {"topic", "systemProperties", "userProperties", "body"}}], one such
     CloudEvent, or an array of such `data`, with "msgId" from a self-managed cluster.
     """
@@ -34,9 +32,9 @@ class FcRocketMQ:
         """Tell whether this is one of the shapes; of bare messages one with its marks is enough, others may be broken."""
         if not isinstance(event, list):
             return is_from_fc(event)
-        if any(map(_is_cloud_event, event)):
+        if any(map(is_cloud_event, event)):
             is_runner_s = isinstance(event[0], dict) and "mqbridgerule" in event[0]
-            return not is_runner_s and all(map(_is_cloud_event, event)) and any(map(is_from_fc, event))
+            return not is_runner_s and all(map(is_cloud_event, event)) and any(map(is_from_fc, event))
         return any(map(_is_raw, event)) and not any(map(_is_queue_message, event))
 
     def read(self, invocation: Invocation) -> Batch:
@@ -50,28 +48,15 @@ class FcRocketMQ:
             ),
         )
 
-    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Mapping[str, Any]:
-        """Return if all is done.
-
-        Raises:
-            Undelivered: something is not; the trigger's own retry policy sends the whole event again.
-        """
-        del deadline  # nothing is asked of anybody
-        return done_or_raise(settled)
-
 
 def is_from_fc(event: Any) -> bool:
     """Tell whether this is a CloudEvent that came by an event stream of Alibaba Cloud, not made by a runner for one of its rules."""
-    if not _is_cloud_event(event) or "mqbridgerule" in event:
+    if not is_cloud_event(event) or "mqbridgerule" in event:
         return False
     source = event.get("source")
     return (isinstance(source, str) and source.startswith(_SOURCES)) or any(
         isinstance(name, str) and name.startswith(_ADDED) for name in event
     )
-
-
-def _is_cloud_event(element: Any) -> bool:
-    return isinstance(element, dict) and "specversion" in element
 
 
 def _is_raw(element: Any) -> bool:
@@ -87,5 +72,5 @@ def _id_of(element: Any) -> str:
         return ""
     system = element.get("systemProperties")
     unique = system.get("UNIQ_KEY") if isinstance(system, dict) else None
-    found = element.get("id") if _is_cloud_event(element) else unique or element.get("msgId")
+    found = element.get("id") if is_cloud_event(element) else unique or element.get("msgId")
     return found if isinstance(found, str) else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from mqbridge.triggers.batch import UnreadableRecord
 
-__all__ = ["data_of", "from_base64", "keys_of", "kind_of", "pairs", "text", "whole", "whole_or"]
+__all__ = ["data_of", "from_base64", "is_cloud_event", "keys_of", "kind_of", "pairs", "text", "whole", "whole_or"]
 
 
 def text(source: Mapping[str, Any], key: str) -> str:
@@ -77,6 +77,11 @@ def from_base64(value: Any, name: str) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         raise UnreadableRecord(f"{name}: expected Base64 text ({error})") from error
+
+
+def is_cloud_event(element: Any) -> bool:
+    """Tell whether this is meant to be a CloudEvent, readable or not."""
+    return isinstance(element, dict) and "specversion" in element
 
 
 def data_of(event: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from mqbridge.messages import Record
 from mqbridge.outcomes import Settled
 from mqbridge.triggers.batch import Batch, Invocation, PullRequest
 from mqbridge.triggers.emqx import is_emqx
+from mqbridge.triggers.fields import is_cloud_event
 from mqbridge.triggers.http_body import elements_of, rule_of
 from mqbridge.triggers.http_requests import HttpRequest, HttpResponse, done, refused, response_to, unavailable
 from mqbridge.triggers.pull import asks_to_pull
@@ -64,7 +65,7 @@ class _Answering:
 
 
 def _kind(elements: Sequence[Any]) -> str:
-    if elements and all(isinstance(each, dict) and "specversion" in each for each in elements):
+    if elements and all(map(is_cloud_event, elements)):
         return "http_cloudevents"
     return "http_emqx" if elements and all(map(is_emqx, elements)) else "http"
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from mqbridge.triggers.batch import UnreadableEvent
 from mqbridge.triggers.cloudevents_batch import only_rule_of
+from mqbridge.triggers.fields import is_cloud_event
 from mqbridge.triggers.http_requests import HttpRequest, refused
 from mqbridge.triggers.pull import asks_to_pull
 from mqbridge.triggers.shapes import is_message, is_wrapped
@@ -44,7 +45,7 @@ def elements_of(request: HttpRequest) -> list[Any]:
     if media_type == "application/cloudevents+json":
         is_expected = isinstance(body, dict) and "specversion" in body
     elif media_type == "application/cloudevents-batch+json":
-        is_expected = isinstance(body, list) and (not body or any(map(_is_cloud_event, body)))
+        is_expected = isinstance(body, list) and (not body or any(map(is_cloud_event, body)))
     else:
         is_expected = any(map(_is_event, body)) if isinstance(body, list) else _is_event(body) or asks_to_pull(body)
     if not is_expected:
@@ -59,17 +60,13 @@ def rule_of(request: HttpRequest, elements: list[Any]) -> str | None:
         UnreadableEvent: they are meant for different rules; its answer is an HttpResponse.
     """
     try:
-        return only_rule_of([each for each in elements if _is_cloud_event(each)])
+        return only_rule_of([each for each in elements if is_cloud_event(each)])
     except UnreadableEvent as error:
         raise refused(request, str(error)) from error
 
 
 def _is_event(element: Any) -> bool:
     return is_message(element) or is_status(element)
-
-
-def _is_cloud_event(element: Any) -> bool:
-    return isinstance(element, dict) and "specversion" in element
 
 
 def _binary(request: HttpRequest) -> dict[str, Any]:

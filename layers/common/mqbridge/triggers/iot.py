@@ -4,20 +4,17 @@ The action sends the object that the SELECT results in and no envelope, and invo
 A raw payload needs `encode(*, 'base64') AS payload_b64`, which also tells this event from all others; DESIGN section 3 has the columns.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mqbridge.messages import Record
-from mqbridge.outcomes import Settled
 from mqbridge.triggers.batch import Batch, Invocation
 from mqbridge.triggers.emqx import is_emqx
-from mqbridge.triggers.raising import done_or_raise
+from mqbridge.triggers.raising import Raising
 from mqbridge.triggers.records import record_of
 
 __all__ = ["Iot"]
 
 
-class Iot:
+class Iot(Raising):
     """{"payload_b64", "topic", "client_id"?, "ts_ms"?, "trace_id"?, "content_type"?, "origin"?, "qos"?, "user_properties"?}."""
 
     name = "iot"
@@ -38,12 +35,3 @@ class Iot:
         trace_id = columns.get("trace_id")
         record_id = trace_id if isinstance(trace_id, str) and trace_id else invocation.id_of()
         return Batch(trigger=self, records=(record_of(columns, id=record_id),))
-
-    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Mapping[str, Any]:
-        """Return if all is done.
-
-        Raises:
-            Undelivered: something is not; AWS invokes twice more, then keeps the event where the function's OnFailure says.
-        """
-        del deadline  # nothing is asked of anybody
-        return done_or_raise(settled)

@@ -2,20 +2,17 @@
 events. The invocation is asynchronous: an error is the only answer that the platform understands, and it tries the whole again.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mqbridge.messages import Record
-from mqbridge.outcomes import Settled
 from mqbridge.triggers.batch import Batch, Invocation
-from mqbridge.triggers.raising import done_or_raise
+from mqbridge.triggers.raising import Raising
 from mqbridge.triggers.records import record_of
 from mqbridge.triggers.status_shapes import is_status
 
 __all__ = ["StatusEvent"]
 
 
-class StatusEvent:
+class StatusEvent(Raising):
     """{"clientId", "eventType", ...} of AWS IoT or ApsaraMQ, {"event": "client.connected", "clientid", ...} of EMQX, or several."""
 
     name = "status_event"
@@ -29,12 +26,3 @@ class StatusEvent:
         events = invocation.event if isinstance(invocation.event, list) else [invocation.event]
         records = tuple(record_of(each, id=invocation.digest_id_of(at)) for at, each in enumerate(events))
         return Batch(trigger=self, records=records)
-
-    def respond(self, settled: Sequence[tuple[Record, Settled]], deadline: float | None = None) -> Mapping[str, Any]:
-        """Return if all is done.
-
-        Raises:
-            Undelivered: something is not; the platform invokes again, then keeps the event where it is told to.
-        """
-        del deadline  # nothing is asked of anybody
-        return done_or_raise(settled)
