@@ -2,7 +2,7 @@
 
     functions-framework --source functions/main.py --target outbound
 
-Nobody may call before MQBRIDGE_HTTP_AUTH says who: without it, this does not start.
+Nobody may call before MQBRIDGE_HTTP_AUTH says who: without it, this does not start, nor with an MQBRIDGE_METRICS that is none.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ import functions.outbound.status
 import functions.outflow.app
 from mqbridge.http_access import check_access
 from mqbridge.http_entry import http_function
+from mqbridge.telemetry import writes_metrics
 
 
 def inbound(request: Any) -> Any:
@@ -36,3 +37,4 @@ def outflow(request: Any) -> Any:
 
 
 check_access()
+writes_metrics()

@@ -10,30 +10,36 @@ them, so they are left out: with them, no token would be asked for.
 
 import argparse
 import importlib
+import math
 import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from mqbridge.http_access import NoAccess, admit, check_access
 from mqbridge.http_entry import FC_HEADERS, Context, Handler
+from mqbridge.telemetry import writes_metrics
 from mqbridge.triggers import HttpRequest, HttpResponse, UnreadableEvent
 
 __all__ = ["HandlerServer", "main"]
 
 FC_PORT, PORT = 9000, 8080
+MAX_PORT = 65_535
 # Function Compute's limit for a synchronous invocation.
 MAX_BODY_BYTES = 32 * 1024 * 1024
-MAX_DIGITS = 12  # of a content-length
+MAX_DIGITS = 12  # of a number in a header or a setting
 # Function Compute keeps its connections, and asks for a quarter of an hour at least.
 IDLE_S = 900.0
 # Requests beyond this wait for their turn: each that is under way has connections of its own to the brokers.
 MAX_AT_ONCE = 16
+# Each has a thread, and may be idle for as long as above.
+MAX_CONNECTIONS = 256
 TIMEOUT_S = 30.0
 DRAIN_S = 15.0
 _FC_REQUEST_ID, _FC_CONTROL_PATH = "x-fc-request-id", "x-fc-control-path"
@@ -69,6 +75,7 @@ class HandlerServer(ThreadingHTTPServer):
         self._handler = handler
         self._timeout_s = timeout_s
         self._turns = threading.BoundedSemaphore(MAX_AT_ONCE)
+        self._connections: set[Any] = set()
         self._under_way = 0
         self._changed = threading.Condition()
 
@@ -95,6 +102,21 @@ class HandlerServer(ThreadingHTTPServer):
             self._changed.wait_for(lambda: not self._under_way, DRAIN_S)
         self.server_close()
 
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Turn a connection away that is one too many."""
+        del client_address  # any
+        if len(self._connections) >= MAX_CONNECTIONS:
+            with suppress(OSError):
+                request.sendall(_TOO_MANY % (b"x-fc-status: 404\r\n" if self.is_fc else b""))
+            return False
+        self._connections.add(request)
+        return True
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection, of whatever kind."""
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a caller that went away."""
         if not isinstance(sys.exc_info()[1], OSError):
@@ -106,8 +128,12 @@ class HandlerServer(ThreadingHTTPServer):
             self._changed.notify_all()
 
 
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n%bcontent-length: 0\r\n\r\n"
+
+
 class _Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # connections stay
+    default_request_version = "HTTP/1.0"  # answers to 0.9 would have no status
     server_version, sys_version = "mqbridge", ""
     timeout = IDLE_S
     server: HandlerServer
@@ -120,6 +146,8 @@ class _Connection(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         with self.server.under_way():
             try:
+                if self.headers.defects:
+                    raise _Refused(400, "the headers: expected NAME: VALUE in each line")
                 if self.server.admit is not None:
                     self.server.admit(self._request(b""))  # before the body: who may not send must not fill our memory
                 response = self._answer(self._body())
@@ -129,13 +157,16 @@ class _Connection(BaseHTTPRequestHandler):
                 headers = {**answer.headers, "connection": "close"}
                 response = HttpResponse(status=answer.status, headers=headers, body=answer.body)
             except _Refused as refused:
-                self.close_connection = True  # what of the body is still to come would be read as the next request
-                headers = {"connection": "close", "content-type": "text/plain"}
-                response = HttpResponse(status=refused.status, headers=headers, body=str(refused))
-                response = response.for_fc() if self.server.is_fc else response
+                response = self._refusal(refused)
             self._send(response)
 
-    do_GET = do_POST  # noqa: N815 - the library's way to name a method; Function Compute's /pre-stop is one
+    # The library's way to name methods. Function Compute's /pre-stop is a GET; of all else the handler says what it takes.
+    do_GET = do_HEAD = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what the library cannot read as we refuse the rest."""
+        del explain  # for people
+        self._send(self._refusal(_Refused(code, message or HTTPStatus(code).phrase)))
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing of requests; the handler says what is to be said."""
@@ -161,8 +192,16 @@ class _Connection(BaseHTTPRequestHandler):
         }
         return HttpRequest(method=self.command, path=self.path.partition("?")[0], headers=headers, body=body)
 
+    def _refusal(self, refused: "_Refused") -> HttpResponse:
+        self.close_connection = True  # what of the request is still to come would be read as the next
+        headers = {"connection": "close", "content-type": "text/plain"}
+        response = HttpResponse(status=refused.status, headers=headers, body=str(refused))
+        return response.for_fc() if self.server.is_fc else response
+
     def _body(self) -> bytes:
-        said = self.headers.get("content-length", "0")
+        said, *others = set(self.headers.get_all("content-length", ["0"]))
+        if others:
+            raise _Refused(400, "content-length: expected one number of bytes")
         if "transfer-encoding" in self.headers:
             raise _Refused(411, "expected a content-length")
         if not (said.isascii() and said.isdigit() and len(said) <= MAX_DIGITS):
@@ -181,7 +220,8 @@ class _Connection(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("content-length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
 
 def _say(line: str) -> None:
@@ -201,16 +241,15 @@ class _Refused(Exception):
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return 0, or 2 if it could not start."""
     options = _parser().parse_args(arguments)
-    module, _, name = options.handler.partition(":")
     try:
         # The events of Function Compute need no token: who may invoke is RAM's to say. Its HTTP triggers do, and say so when they come.
         if not options.fc:
             check_access()
-        handler: Handler = getattr(importlib.import_module(module), name)
-        port = options.port or int(os.environ.get("FC_SERVER_PORT" if options.fc else "PORT", 0))
+        handler = _handler(options.handler)
+        writes_metrics()
         server = HandlerServer(
             handler,
-            (options.host, port or (FC_PORT if options.fc else PORT)),
+            (options.host, options.port or _port_of_platform(options.fc)),
             is_fc=options.fc,
             timeout_s=options.timeout,
             admit=None if options.fc else admit,
@@ -227,6 +266,40 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _handler(named: str) -> Handler:
+    module, _, name = named.partition(":")
+    if not module or not name or module.startswith("."):
+        raise ValueError(f"expected MODULE:HANDLER, functions.outbound.app:handler for example, got {named!r}")
+    handler: Handler = getattr(importlib.import_module(module), name)
+    if not callable(handler):
+        raise ValueError(f"{named}: expected a handler that can be called, got {type(handler).__name__}")
+    return handler
+
+
+def _port_of_platform(is_fc: bool) -> int:
+    setting, default = ("FC_SERVER_PORT", FC_PORT) if is_fc else ("PORT", PORT)
+    try:
+        return _port(os.environ.get(setting) or str(default))
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"{setting}: {error}") from None
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and 0 < int(text) <= MAX_PORT):
+        raise argparse.ArgumentTypeError(f"expected a port, 1 to {MAX_PORT}, got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds, more than 0, got {text!r}")
+    return seconds
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mqbridge.http_server", description="Serve a handler over HTTP.")
     parser.add_argument("handler", metavar="MODULE:HANDLER", help="functions.outbound.app:handler, for example")
@@ -234,9 +307,9 @@ def _parser() -> argparse.ArgumentParser:
         "--fc", action="store_true", help="as Function Compute's custom runtime: port 9000, its headers"
     )
     parser.add_argument("--host", default="0.0.0.0", help="default: all")  # noqa: S104 - a container's only way
-    parser.add_argument("--port", type=int, help="default: FC_SERVER_PORT or 9000 with --fc, else PORT or 8080")
+    parser.add_argument("--port", type=_port, help="default: FC_SERVER_PORT or 9000 with --fc, else PORT or 8080")
     parser.add_argument(
-        "--timeout", type=float, default=TIMEOUT_S, metavar="SECONDS", help=f"for a request; default {TIMEOUT_S:g}"
+        "--timeout", type=_seconds, default=TIMEOUT_S, metavar="SECONDS", help=f"for a request; default {TIMEOUT_S:g}"
     )
     return parser
 

@@ -106,6 +106,13 @@ def test_it_does_not_start_before_it_is_said_who_may_call() -> None:
         importlib.import_module("functions.main")
 
 
+def test_it_does_not_start_with_metrics_that_it_could_not_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MQBRIDGE_HTTP_AUTH", "platform")
+    monkeypatch.setenv("MQBRIDGE_METRICS", "statsd")
+    with pytest.raises(ValueError, match="MQBRIDGE_METRICS: expected emf or off, got 'statsd'"):
+        importlib.import_module("functions.main")
+
+
 KEYS = [
     "specversion",
     "id",

@@ -62,6 +62,14 @@ def post(
         connection.close()
 
 
+def all_of(peer: socket.socket) -> bytes:
+    """Return what comes until the server ends the connection."""
+    answer = b""
+    while more := peer.recv(4096):
+        answer += more
+    return answer
+
+
 def test_a_request_is_handed_over_and_its_answer_back() -> None:
     with serving(timeout_s=7) as server:
         response, content = post(server, "/events?x=1", b"\x00\xff", Ce_Id="1", Content_Type="a/b")
@@ -92,6 +100,9 @@ def test_a_connection_takes_several_requests() -> None:
         (b"Content-Length: x", 400),
         (b"Content-Length: 99999999999", 413),
         (b"Content-Length: " + b"9" * 5_000, 400),
+        (b"Content-Length: 2\r\nContent-Length: 3", 400),
+        (b"Content-Length: 0\r\nno header at all", 400),
+        (b"Content-Length : 0", 400),
     ],
 )
 @pytest.mark.parametrize("is_fc", [False, True])
@@ -101,11 +112,55 @@ def test_what_is_not_read_is_refused_and_the_connection_ends(head: bytes, status
         socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=10) as peer,
     ):
         peer.sendall(b"POST /invoke HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n")
-        answer = b""
-        while more := peer.recv(4096):
-            answer += more
+        answer = all_of(peer)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert (b"x-fc-status: 404" in answer) == is_fc
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"no request", 400),
+        (b"POST / HTTP/9.9", 505),
+        (b"BREW / HTTP/1.1", 501),
+        (b"POST /" + b"x" * 70_000 + b" HTTP/1.1", 414),
+    ],
+)
+@pytest.mark.parametrize("is_fc", [False, True])
+def test_what_no_handler_could_take_is_refused_in_the_same_way(line: bytes, status: int, is_fc: bool) -> None:
+    with (
+        serving(is_fc=is_fc) as server,
+        socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=10) as peer,
+    ):
+        peer.sendall(line + b"\r\n\r\n"[: 4 if status != 414 else 0])
+        answer = all_of(peer)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"content-type: text/plain" in answer
+    assert (b"x-fc-status: 404" in answer) == is_fc
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_other_methods_are_the_handler_s_to_answer(method: str) -> None:
+    def answer(request: HttpRequest, _context: Any) -> HttpResponse:
+        return HttpResponse(status=405, headers={"allow": "POST"}, body=f"got {request.method}")
+
+    with serving(answer) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+        for _ in range(2):  # the connection stays in step
+            connection.request(method, "/")
+            response = connection.getresponse()
+            content = response.read()
+            assert (response.status, response.headers["allow"]) == (405, "POST")
+            assert response.headers["content-length"] == str(len(f"got {method}"))
+            assert content == (b"" if method == "HEAD" else f"got {method}".encode())
+        connection.close()
+
+
+def test_the_same_length_said_twice_is_a_length() -> None:
+    with serving() as server, socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=10) as peer:
+        lengths = b"Content-Length: 2\r\nContent-Length: 2\r\n"
+        peer.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + lengths + b"\r\nab")
+        assert all_of(peer).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_body_that_breaks_off_reaches_no_handler() -> None:
@@ -160,6 +215,30 @@ def test_requests_are_answered_at_once_up_to_a_number(monkeypatch: pytest.Monkey
         for thread in threads:
             thread.join(10)
     assert len(entered) == 5
+
+
+@pytest.mark.parametrize("is_fc", [False, True])
+def test_connections_beyond_a_number_are_turned_away(monkeypatch: pytest.MonkeyPatch, is_fc: bool) -> None:
+    monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 2)
+    with serving(is_fc=is_fc) as server:
+        address = ("127.0.0.1", server.server_address[1])
+        idle = [socket.create_connection(address, timeout=10) for _ in range(2)]
+        with socket.create_connection(address, timeout=10) as peer:
+            answer = all_of(peer)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1\r\n" in answer
+        assert (b"x-fc-status: 404" in answer) == is_fc
+        idle.pop().close()
+        assert wait_until(lambda: served(server), timeout_s=10)
+        server.drain()  # the other one does not keep it
+        idle.pop().close()
+
+
+def served(server: HandlerServer) -> bool:
+    try:
+        return post(server)[0].status == 200
+    except OSError:
+        return False
 
 
 def test_the_end_waits_for_what_is_under_way() -> None:
@@ -236,6 +315,7 @@ def test_it_serves_a_handler_until_sigterm(tmp_path: Path) -> None:
         (["functions.outbound.app:handler"], "MQBRIDGE_HTTP_AUTH: expected the reference to a bearer token"),
         (["nowhere:handler", "--fc"], "No module named 'nowhere'"),
         (["functions.outbound.app:nothing", "--fc"], "has no attribute 'nothing'"),
+        (["functions.outbound.app:__name__", "--fc"], "expected a handler that can be called, got str"),
     ],
 )
 def test_it_says_why_it_does_not_start(arguments: list[str], said: str) -> None:
@@ -243,6 +323,59 @@ def test_it_says_why_it_does_not_start(arguments: list[str], said: str) -> None:
         _, error = process.communicate(timeout=20)
     assert process.returncode == 2
     assert said in error
+
+
+# Should it start all the same: an address for documentation (RFC 5737), at which nothing can listen.
+NOWHERE = "--host=192.0.2.1"
+
+
+@pytest.mark.parametrize("named", ["functions.outbound.app", "functions.outbound.app:", ":handler", ".app:handler"])
+def test_what_names_no_handler_is_refused(named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert http_server.main([named, "--fc", NOWHERE]) == 2
+    assert (
+        f"expected MODULE:HANDLER, functions.outbound.app:handler for example, got '{named}'" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "70000"], "argument --port: expected a port, 1 to 65535, got '70000'"),
+        (["--port", "0"], "argument --port: expected a port, 1 to 65535, got '0'"),
+        (["--port", "http"], "argument --port: expected a port, 1 to 65535, got 'http'"),
+        *(
+            (["--timeout", given], f"argument --timeout: expected seconds, more than 0, got '{given}'")
+            for given in ("nan", "inf", "0", "-1", "soon")
+        ),
+    ],
+)
+def test_a_wrong_option_is_named(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        http_server.main(["functions.outbound.app:handler", *(f"{arguments[0]}={each}" for each in arguments[1:])])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", ["PORT", "FC_SERVER_PORT"])
+@pytest.mark.parametrize("given", ["abc", "70000"])
+def test_a_wrong_port_of_the_platform_is_named(
+    setting: str, given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(setting, given)
+    monkeypatch.setenv("MQBRIDGE_HTTP_AUTH", "platform")
+    options = ["--fc"] if setting == "FC_SERVER_PORT" else []
+    assert http_server.main(["functions.outbound.app:handler", *options]) == 2
+    assert f"{setting}: expected a port, 1 to 65535, got '{given}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [[], ["--fc"]])
+def test_it_does_not_start_with_metrics_that_it_could_not_write(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MQBRIDGE_METRICS", "statsd")
+    monkeypatch.setenv("MQBRIDGE_HTTP_AUTH", "platform")
+    assert http_server.main(["functions.outbound.app:handler", NOWHERE, *options]) == 2
+    assert "MQBRIDGE_METRICS: expected emf or off, got 'statsd'" in capsys.readouterr().err
 
 
 def test_who_may_not_send_is_told_before_the_body_is_read() -> None:
@@ -254,7 +387,5 @@ def test_who_may_not_send_is_told_before_the_body_is_read() -> None:
         socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=10) as peer,
     ):
         peer.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")  # and nothing of it comes
-        answer = b""
-        while more := peer.recv(4096):
-            answer += more
+        answer = all_of(peer)
     assert answer.startswith(b"HTTP/1.1 401 ")

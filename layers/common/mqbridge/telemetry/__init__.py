@@ -5,7 +5,7 @@ One registry has two outputs: the runner shows it to Prometheus, functions write
 
 from .accounts import Accounts, begin_rule, count_held_back, count_retries, count_sent, sink_label
 from .counters import Counters, LastError
-from .function import FunctionTelemetry
+from .function import FunctionTelemetry, writes_metrics
 from .lines import OUTCOME_WORDS, logger
 from .registry import METRICS, Metric
 
@@ -23,4 +23,5 @@ __all__ = [
     "count_sent",
     "logger",
     "sink_label",
+    "writes_metrics",
 ]

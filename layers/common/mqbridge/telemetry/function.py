@@ -12,7 +12,7 @@ from mqbridge.contexts import Context, function_name, request_id
 from .counters import Counters
 from .lines import logger
 
-__all__ = ["FunctionTelemetry"]
+__all__ = ["FunctionTelemetry", "writes_metrics"]
 
 SETTING = "MQBRIDGE_METRICS"
 # AWS Lambda's and Function Compute's own.
@@ -27,7 +27,7 @@ class FunctionTelemetry:
     """
 
     def __init__(self) -> None:
-        writes = _writes_metrics()
+        writes = writes_metrics()
         self.counters = Counters(keeps_samples=writes)
         self._is_cold = True
         self._emf = None
@@ -52,7 +52,12 @@ class FunctionTelemetry:
                     self._emf.write()
 
 
-def _writes_metrics() -> bool:
+def writes_metrics() -> bool:
+    """Tell whether MQBRIDGE_METRICS asks for metrics. Servers ask when they start: a deployment fails rather than its requests.
+
+    Raises:
+        ValueError: it is neither emf nor off.
+    """
     chosen = os.environ.get(SETTING) or ("emf" if any(os.environ.get(each) for each in _PLATFORMS) else "off")
     if chosen not in ("emf", "off"):
         raise ValueError(f"{SETTING}: expected emf or off, got {chosen!r}")
