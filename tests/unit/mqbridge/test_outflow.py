@@ -290,8 +290,8 @@ def test_a_topic_may_come_from_the_event() -> None:
             {"Properties": form("TEMPLATE", '{"o": "$.data.body.temperature"}', '{"EB_SYS_EMBED_OBJECT": ${o}}')},
             "template_failed",
         ),
-        ({"Tags": form("CONSTANT", "a||b")}, "illegal_tags"),
-        ({"Tags": form("CONSTANT", " a")}, "illegal_tags"),
+        ({"Tags": form("TEMPLATE", "{}", "a||b")}, "illegal_tags"),
+        ({"Tags": form("TEMPLATE", "{}", " a")}, "illegal_tags"),
         ({"Keys": form("TEMPLATE", "{}", "a\x02b")}, "illegal_keys"),
     ],
 )

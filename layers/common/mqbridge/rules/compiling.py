@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mqbridge import json_text, patterns
 from mqbridge.extract import Constant, Form, InvalidForm, compile_form
+from rocketmq_remoting import IllegalMessage, Message, check_message
 
 from .faults import Path
 from .names import ROCKETMQ_TOPIC
@@ -29,6 +30,9 @@ _FORMS = {
     "Tags": ("JSONPATH", "CONSTANT", "TEMPLATE"),
     "ShardingKey": ("JSONPATH", "CONSTANT", "TEMPLATE"),
 }
+
+# A legal message, but for what is replaced in it.
+_PLAIN = Message(topic="t", body=b"", message_id="0" * 32)
 
 Report = Callable[[str, Path, str, str], None]  # code, path within the task, expected, got
 
@@ -102,8 +106,8 @@ class _Compiler:
             topic=self._topic(declared.topic) or nothing,
             body=self._form("Body", declared.body) or nothing,
             properties=self._form("Properties", declared.properties),
-            keys=self._form("Keys", declared.keys),
-            tags=self._form("Tags", declared.tags),
+            keys=self._text("Keys", declared.keys),
+            tags=self._text("Tags", declared.tags),
             sharding_key=self._form("ShardingKey", declared.sharding_key),
         )
 
@@ -111,6 +115,16 @@ class _Compiler:
         form = self._form("Topic", declared)
         if isinstance(form, Constant) and not re.fullmatch(ROCKETMQ_TOPIC.pattern, form.text):
             self._fault("MB104", _place("Topic", "Value"), ROCKETMQ_TOPIC.what, repr(form.text[:150]))
+        return form
+
+    def _text(self, key: str, declared: SinkField | None) -> Form | None:
+        form = self._form(key, declared)
+        if isinstance(form, Constant):
+            text = form.text
+            try:
+                check_message(replace(_PLAIN, tags=text) if key == "Tags" else replace(_PLAIN, keys=text))
+            except IllegalMessage as error:  # as every message would be
+                self._fault("MB104", _place(key, "Value"), error.expected, error.got)
         return form
 
     def _form(self, key: str, declared: SinkField | None) -> Form | None:

@@ -17,12 +17,14 @@ __all__ = [
     "Tls",
 ]
 
+# 1 to 65535, as a JSON Schema can say it too.
+_PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 # An ApsaraMQ 4.0 instance: its host name begins with its id (Java's NameServerAddressUtils).
-_APSARA_ENDPOINT = re.compile(r"http://((MQ_INST_[A-Za-z0-9_]+)\.[^\s:/]+)(:[0-9]{1,5})?/?")
+_APSARA_ENDPOINT = re.compile(rf"http://((MQ_INST_[A-Za-z0-9_]+)\.[^\s:/]+)(:{_PORT})?/?")
 _APSARA_PORT = 80
 _ADDRESS = Text(
-    "host:port, or http://MQ_INST_....host[:port] of an ApsaraMQ 4.0 instance",
-    rf"[^\s:/]+:[0-9]{{1,5}}|\[[0-9a-fA-F:.]+\]:[0-9]{{1,5}}|{_APSARA_ENDPOINT.pattern}",
+    "host:port, or http://MQ_INST_....host[:port] of an ApsaraMQ 4.0 instance, with a port of 1 to 65535",
+    rf"[^\s:/]+:{_PORT}|\[[0-9a-fA-F:.]+\]:{_PORT}|{_APSARA_ENDPOINT.pattern}",
 )
 _PATH = Text("a file's path", r".+")
 # ID-ats.iot.REGION.amazonaws.com, also of VPC endpoints (ID.data.iot.REGION.vpce.amazonaws.com).
@@ -117,8 +119,8 @@ class MqttInstance(Declaration):
     endpoint: str = setting(
         "Endpoint",
         Text(
-            "mqtt://host[:port], mqtts://host[:port] or iot-data://host[:port]",
-            r"(mqtts?|iot-data)://([^\s:/@\[\]]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?",
+            "mqtt://host[:port], mqtts://host[:port] or iot-data://host[:port], with a port of 1 to 65535",
+            rf"(mqtts?|iot-data)://([^\s:/@\[\]]+|\[[0-9a-fA-F:.]+\])(:{_PORT})?/?",
         ),
         doc="Where the broker listens; mqtts is TLS. iot-data publishes by AWS IoT Core's HTTPS API, with the function's own "
         "permissions; nothing can be subscribed to by it. The ports default to 1883, 8883 and 443.",
