@@ -1,5 +1,6 @@
 """TLS contexts from files and from references; what is wrong is named by its reference, and never shown."""
 
+import json
 import os
 import ssl
 from pathlib import Path
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from mqbridge import secrets
 from mqbridge.rules import Tls
 from mqbridge.secrets import UnresolvedSecret
 from mqbridge.tls import references, tls_context
@@ -88,18 +90,42 @@ def test_the_key_of_another_certificate_and_an_encrypted_one_are_refused(
     encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
     for text in (authority.issue("another").key_path.read_text(), encrypted.decode()):
         monkeypatch.setenv("KEY", text)
-        with pytest.raises(UnresolvedSecret, match="not encrypted"):
+        with pytest.raises(UnresolvedSecret, match="not encrypted") as caught:
             tls_context(Tls(cert="env:CERTIFICATE", key="env:KEY"))
+        assert "None" not in str(caught.value)
 
 
-def test_a_missing_file_is_said_by_the_system(tmp_path: Path) -> None:
-    for tls in (Tls(ca_file=str(tmp_path / "no.pem")), Tls(cert_file=str(tmp_path / "no.pem"), key="env:KEY")):
-        with pytest.raises(FileNotFoundError):
-            tls_context(tls)
+@pytest.mark.parametrize(
+    ("tls", "named"),
+    [
+        (Tls(ca_file="no.pem"), "Tls.CaFile: No such file or directory: 'no.pem'"),
+        (Tls(cert_file="no.pem", key="env:KEY"), "Tls.CertFile: No such file or directory: 'no.pem'"),
+        (Tls(cert="env:CERTIFICATE", key_file="no.pem"), "Tls.KeyFile: No such file or directory: 'no.pem'"),
+    ],
+)
+def test_a_missing_file_is_named(tls: Tls, named: str) -> None:
+    with pytest.raises(FileNotFoundError, match=named):
+        tls_context(tls)
 
 
-def test_a_file_that_is_no_certificate_is_an_error_too(tmp_path: Path) -> None:
+def test_a_file_that_is_no_certificate_is_named_and_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
-    path.write_text("nothing of the kind")
-    with pytest.raises(OSError, match="certificate"):
+    path.write_text("planted")
+    with pytest.raises(UnresolvedSecret, match=f"{path}: expected certificates as PEM text") as caught:
         tls_context(Tls(ca_file=str(path)))
+    assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("has_memory_files", [True, False])
+@pytest.mark.parametrize("sign", ["ä", "\ud800"])
+def test_what_stands_between_certificates_may_be_any_text(
+    sign: str, has_memory_files: bool, client: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_memory_files:
+        monkeypatch.delattr(os, "memfd_create")
+    secret = json.dumps({"cert": f"{sign}\n{client.certificate_path.read_text()}", "none": sign})
+    monkeypatch.setattr(secrets, "_ask_aws", lambda _service, _name: secret)
+    monkeypatch.setattr(secrets, "_cached", {})
+    tls_context(Tls(cert="secretsmanager:mqtt#cert", key="env:KEY"))
+    with pytest.raises(UnresolvedSecret, match="secretsmanager:mqtt#none and env:KEY: expected a PEM certificate"):
+        tls_context(Tls(cert="secretsmanager:mqtt#none", key="env:KEY"))
