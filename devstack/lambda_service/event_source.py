@@ -184,7 +184,7 @@ def failed_of(response: bytes, ids: Sequence[str]) -> set[str]:
     everything = set(ids)
     try:
         answer = json.loads(response)
-    except ValueError:
+    except (ValueError, RecursionError):
         return everything
     if answer is None:
         return set()

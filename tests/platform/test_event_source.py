@@ -230,7 +230,7 @@ def test_a_malformed_response_fails_the_whole_batch(failures: Any) -> None:
     assert failed_of(json.dumps({"batchItemFailures": failures}).encode(), ["a", "b"]) == {"a", "b"}
 
 
-@pytest.mark.parametrize("response", [b"", b"not JSON", b'"ok"'])
+@pytest.mark.parametrize("response", [b"", b"not JSON", b'"ok"', b"[" * 100_000, b"9" * 10_000])
 def test_what_is_no_response_fails_the_whole_batch(response: bytes) -> None:
     assert failed_of(response, ["a", "b"]) == {"a", "b"}
 

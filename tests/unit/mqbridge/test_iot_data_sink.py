@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -126,6 +127,40 @@ def test_everything_that_a_message_has_is_sent(api: PretendedApi, sinks: OpenSin
     properties = json.loads(base64.b64decode(request.headers["x-amz-mqtt5-user-properties"]))
     assert properties == [{"k": "v"}, {"k": "w"}, {"ü": '"'}]
     assert "/eu-central-1/iotdata/" in request.headers["authorization"]
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[OpenSinks]:
+    """An address that tells no region, and no profile that does."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    made = document()
+    made["Instances"]["Mqtt"][0]["Endpoint"] = "iot-data://iot.example.com"
+    opened = OpenSinks(load(made))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("setting", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_where_the_address_tells_no_region_the_environment_does(
+    setting: str, api: PretendedApi, elsewhere: OpenSinks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(setting, "ap-south-1")
+    assert send(elsewhere, message()) == [Delivered()]
+    assert "/ap-south-1/iotdata/" in api.requests[0].headers["authorization"]
+
+
+def test_the_address_tells_the_region_first(
+    api: PretendedApi, sinks: OpenSinks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "ap-south-1")
+    assert send(sinks, message()) == [Delivered()]
+    assert "/eu-central-1/iotdata/" in api.requests[0].headers["authorization"]
+
+
+def test_without_any_region_it_says_what_to_set(api: PretendedApi, elsewhere: OpenSinks) -> None:
+    told = "mqtt-local: expected a region in AWS_REGION, a profile or the endpoint, got none"
+    assert send(elsewhere, message()) == [Failed("cannot_connect", told)]
+    assert api.requests == []
 
 
 def test_what_a_message_has_not_is_not_sent_and_qos_2_becomes_1(api: PretendedApi, sinks: OpenSinks) -> None:

@@ -146,8 +146,9 @@ def _new_client(instance: MqttInstance) -> Any:
         max_pool_connections=MAX_AT_ONCE,
     )
     address = None if any(map(os.environ.get, _ELSEWHERE)) else instance.endpoint.replace("iot-data:", "https:", 1)
-    session: Any = boto3.session.Session()
-    return session.client("iot-data", region_name=instance.aws_region or None, endpoint_url=address, config=config)
+    # boto3 by itself looks at AWS_DEFAULT_REGION and the profile.
+    session: Any = boto3.session.Session(region_name=instance.aws_region or os.environ.get("AWS_REGION") or None)
+    return session.client("iot-data", endpoint_url=address, config=config)
 
 
 def outcome_of(error: Exception, instance_id: str) -> Failed | Reject:
@@ -172,6 +173,8 @@ def outcome_of(error: Exception, instance_id: str) -> Failed | Reject:
 def _said(error: Exception) -> str:
     if isinstance(error, ImportError):
         return "needs boto3 (extra mqbridge[aws])"
+    if type(error).__name__ == "NoRegionError":
+        return "expected a region in AWS_REGION, a profile or the endpoint, got none"
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return f"AWS answered {response.get('Error', {}).get('Code', 'an error')}"
