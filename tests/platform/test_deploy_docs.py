@@ -31,8 +31,8 @@ def test_parameters_and_their_defaults() -> None:
 
 
 def test_alarms() -> None:
-    rows = re.findall(r"^\| (`[^|]+`) \|", section("Alarms and dashboard"), re.M)
-    assert {name for names in rows for name in re.findall(r"`(\w+)`", names)} == {
+    rows = re.findall(r"^\| (`[^|]+) \|", section("Alarms and dashboard"), re.M)
+    assert {name for names in rows for name in re.findall(r"`(\w+Alarm)`", names)} == {
         name for name, each in DOCUMENT["Resources"].items() if each["Type"] == "AWS::CloudWatch::Alarm"
     }
 

@@ -570,6 +570,7 @@ def test_logs_end_and_alarms_see_everything_that_may_be_wrong() -> None:
         "ApproximateAgeOfOldestMessage": sources,
         "Errors": set(FUNCTIONS),
         "Throttles": set(FUNCTIONS),
+        "Url5xxCount": set(FUNCTIONS),
     }
 
 
@@ -685,6 +686,10 @@ def test_dead_letters_of_every_flow_are_told() -> None:
     assert {(each["flow"], each["outcome"]) for each in values} == {
         (name.lower(), "dead_lettered") for name in FUNCTIONS
     }
+
+
+def test_requests_are_watched_where_there_are_urls() -> None:
+    assert RESOURCES["HttpAlarm"]["Condition"] == RESOURCES["OutboundUrl"]["Condition"]
 
 
 def test_no_alarm_looks_at_more_metrics_than_cloudwatch_takes() -> None:
