@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from mqbridge.messages import BROKER, QUEUE_ID
 from rocketmq_remoting import RESERVED_PROPERTIES, StoredMessage
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def rocketmq_event(*, rule: str, instance_id: str, message: StoredMessage) -> di
         "subject": f"acs:mq::0:{instance_id}%{message.topic}",
         **_time(message.born_timestamp_ms),
         "mqbridgerule": rule,
+        BROKER: message.broker_name,
+        QUEUE_ID: message.queue_id,
         "data": {
             "instanceId": instance_id,
             "topic": message.topic,

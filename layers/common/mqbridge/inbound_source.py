@@ -59,5 +59,12 @@ class InboundSource:
         """Log a message that cannot be read."""
         logger().error(
             "message cannot be read; it goes to the group's dead-letter topic",
-            extra={"rule": self._rule.rule_id, "message_id": message.message_id, "detail": message.fault},
+            extra={
+                "rule": self._rule.rule_id,
+                "rocketmq_topic": self.plain(message.topic),
+                "broker": message.broker_name,
+                "queue_id": message.queue_id,
+                "message_id": message.message_id,
+                "detail": message.fault,
+            },
         )

@@ -11,8 +11,10 @@ from .outcomes import Reject
 
 __all__ = [
     "ATTEMPT",
+    "BROKER",
     "DELIVERY_EXTENSIONS",
     "FIRST_ATTEMPT",
+    "QUEUE_ID",
     "ClientStatus",
     "MqttMessage",
     "Record",
@@ -23,6 +25,8 @@ __all__ = [
 # CloudEvents extensions in which the runner says how often it has delivered an event, and when first. They are not part of the event.
 ATTEMPT, FIRST_ATTEMPT = "mqbridgeattempt", "mqbridgefirstattempt"
 DELIVERY_EXTENSIONS = frozenset({ATTEMPT, FIRST_ATTEMPT})
+# And those that say which queue of which broker a RocketMQ message was read from.
+BROKER, QUEUE_ID = "mqbridgebroker", "mqbridgequeueid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .rules import Rule
 
 __all__ = [
+    "Answer",
     "DeadLettered",
     "Delivered",
     "Discarded",
@@ -46,11 +47,23 @@ class Drop:
     detail: str = ""
 
 
+class Answer(Value):
+    """What a broker answered that did not store a message: its response or reason code, None if it did not answer.
+
+    Of RocketMQ, `broker` and `queue_id` are where the message was sent to, as far as that is known.
+    """
+
+    code: int | None = None
+    broker: str = ""
+    queue_id: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _GivenUp:
     reason: str
     detail: str = ""
     stage: str = ""
+    answer: Answer | None = None
 
 
 class Reject(_GivenUp):
@@ -77,6 +90,7 @@ class Failed:
     is_unknown: bool = False
     stage: str = ""
     sink: str = ""
+    answer: Answer | None = None
 
 
 class DeadLettered(_GivenUp):

@@ -29,7 +29,7 @@ SERVE_AT_BYTES = 64 * 1024
 
 
 class SendOutcome(NamedTuple):
-    """What became of one message: stored in `queue` at `queue_offset`, or `error`."""
+    """What became of one message: stored in `queue` at `queue_offset`, or `error`, at `queue` if it got as far as to have one."""
 
     # Not a frozen dataclass as other values are: there is one for every message, and this is made in a third of the time.
     queue: MessageQueue | None = None
@@ -266,10 +266,10 @@ class Round:
         if isinstance(error, BrokerRefused) and error.code == ResponseCode.MESSAGE_ILLEGAL and len(batch.places) > 1:
             self.spoilt.update(batch.places)
         parcel.lane.failed_keys.update([message.sharding_key for message in batch.messages if message.sharding_key])
-        self._fail(batch, error)
+        self._fail(batch, error, parcel.queue)
 
-    def _fail(self, batch: Batch, error: RocketMQError) -> None:
-        outcome = SendOutcome(error=error)
+    def _fail(self, batch: Batch, error: RocketMQError, queue: MessageQueue | None = None) -> None:
+        outcome = SendOutcome(queue, error=error)
         for place, message in zip(batch.places, batch.messages, strict=True):
             self.failed[place] = (message, error)
             # What may be stored stays so, however the second try fails.

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from mqbridge import triggers
 from mqbridge.cloud_events import mqtt_event, rocketmq_event
-from mqbridge.messages import MqttMessage, RocketMQMessage
+from mqbridge.messages import BROKER, QUEUE_ID, MqttMessage, RocketMQMessage
 from mqbridge.mqtt import Publish
 from rocketmq_remoting import StoredMessage
 
@@ -76,8 +76,10 @@ def test_rocketmq_message_survives_the_event(body: bytes, value: str) -> None:
         born_timestamp_ms=1_767_225_600_123,
         store_timestamp_ms=0,
         reconsume_times=0,
+        broker_name="broker-a",
     )
     event = rocketmq_event(rule="r", instance_id="i", message=stored)
+    assert (event[BROKER], event[QUEUE_ID]) == ("broker-a", 0)
     message = triggers.read([event]).records[0].message
     assert message == RocketMQMessage(
         instance_id="i",

@@ -5,7 +5,7 @@ import pytest
 from mqbridge.delivery.rocketmq_sink import outcome_of
 from mqbridge.messages import RocketMQMessage
 from mqbridge.namespace import plain_text, wire_messages, wire_name
-from mqbridge.outcomes import Failed, Reject
+from mqbridge.outcomes import Answer, Failed, Reject
 from mqbridge.rules import InvalidRules, RocketMQInstance, load
 from rocketmq_remoting import BrokerForbids, RouteNotFound
 from tests.unit.mqbridge.support import document
@@ -82,4 +82,6 @@ def test_what_the_client_says_is_told_in_plain_names() -> None:
     missing = outcome_of(RouteNotFound("topic 'MQ_INST_1_a%t' does not exist"), "MQ_INST_1_a")
     refused = outcome_of(BrokerForbids(1, "No default permission for topic:MQ_INST_1_a%t"), "MQ_INST_1_a")
     assert missing == Failed("route_not_found", "topic 't' does not exist")
-    assert refused == Reject("broker_forbids", "broker answered code 1: No default permission for topic:t")
+    assert refused == Reject(
+        "broker_forbids", "broker answered code 1: No default permission for topic:t", answer=Answer(1)
+    )

@@ -24,7 +24,7 @@ from mqbridge.delivery.native_library import (
 )
 from mqbridge.delivery.native_producer import NativeProducer
 from mqbridge.delivery.rocketmq_sink import outcome_of
-from mqbridge.outcomes import Failed, Reject
+from mqbridge.outcomes import Answer, Failed, Reject
 from mqbridge.rules import InvalidRules, load
 from rocketmq_remoting import (
     BrokerBusy,
@@ -336,9 +336,10 @@ def test_a_send_that_fails_after_a_queue_was_chosen_may_have_been_stored(
     (outcome,) = make().send([message()], DEADLINE)
     assert isinstance(outcome.error, OutcomeUnknown)
     assert "No route info" in str(outcome.error)
-    sent = outcome_of(outcome.error)
+    sent = outcome_of(outcome.error, "", MessageQueue("telemetry", "broker-a", 3))
     assert isinstance(sent, Failed)
     assert sent.is_unknown
+    assert sent.answer == Answer(broker="broker-a", queue_id=3), "who did not answer"
 
 
 def test_a_library_without_a_route_has_sent_nothing(library: StandInLibrary, make: MakeProducer) -> None:

@@ -1,8 +1,10 @@
 """Counters and log lines: every record is in exactly one count, and nothing is said that must not be."""
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -10,12 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mqbridge.delivery import Settlement
-from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled
+from mqbridge.messages import BROKER, QUEUE_ID, MqttMessage, RocketMQMessage
+from mqbridge.outcomes import Answer, DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled
 from mqbridge.rules import InboundRule
 from mqbridge.telemetry import METRICS, OUTCOME_WORDS, Accounts, Counters
-from tests.unit.mqbridge.support import Lines, both_ways, captured_lines, command, quick, record
+from tests.unit.mqbridge.support import ROOT, Lines, both_ways, captured_lines, command, publish, quick, record
 
 RULE: InboundRule = both_ways().inbound[0]
+
+Message = MqttMessage | RocketMQMessage
+
+# Fields that Powertools writes, and those of an invocation.
+_ELSEWHERE = {"timestamp", "level", "location", "message", "service", "exception", "exception_name", "xray_trace_id"}
+_ELSEWHERE |= {"cold_start", "function_name", "function_request_id", "correlation_id"}
 
 OUTCOMES: list[Settled] = [
     Delivered(),
@@ -226,6 +235,115 @@ def test_a_log_line_tells_the_message_and_its_trigger(lines: Lines) -> None:
         "retriable": True,
     }
     assert line["message_id"]
+
+
+def line_of(outcome: Settled, message: Message, event: Any = None) -> dict[str, Any]:
+    """Return the fields of the line about a record."""
+    with captured_lines() as lines:
+        report(Counters(), "inbound", [Settlement(record(message, event=event), RULE, outcome)])
+    (line,) = lines.records
+    return {name: value for name, value in vars(line).items() if name not in vars(logging.makeLogRecord({}))}
+
+
+BUSY = Failed("broker_busy", "code 2", 1.0, answer=Answer(2, "broker-b", 0))
+
+
+def test_a_log_line_tells_where_a_rocketmq_message_was_read() -> None:
+    line = line_of(Reject("illegal_topic"), command(tags="hot"), {BROKER: "broker-a", QUEUE_ID: 0})
+    assert (line["tag"], line["broker"], line["queue_id"]) == ("hot", "broker-a", 0)
+
+
+@pytest.mark.parametrize("event", [{}, {BROKER: 1, QUEUE_ID: "0"}, {BROKER: "", QUEUE_ID: True}, {BROKER: None}])
+def test_where_it_was_read_may_be_unknown(event: dict[str, Any]) -> None:
+    line = line_of(Reject("illegal_topic"), command(), event)
+    assert {"tag", "broker", "queue_id", "error_code"}.isdisjoint(line)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        BUSY,
+        Reject("broker_forbids", "", "sending", Answer(2, "broker-b", 0)),
+        DeadLettered("broker_forbids", "", "sending", Answer(2, "broker-b", 0)),
+        Discarded("broker_forbids", "", "sending", Answer(2, "broker-b", 0)),
+    ],
+    ids=lambda outcome: type(outcome).__name__,
+)
+def test_a_log_line_tells_which_broker_answered_what(outcome: Settled) -> None:
+    line = line_of(outcome, publish())
+    assert (line["error_code"], line["broker"], line["queue_id"]) == (2, "broker-b", 0)
+
+
+def test_a_broker_that_did_not_answer_has_no_code() -> None:
+    line = line_of(Failed("outcome_unknown", is_unknown=True, answer=Answer(broker="broker-b", queue_id=3)), publish())
+    assert "error_code" not in line
+    assert (line["broker"], line["queue_id"]) == ("broker-b", 3)
+
+
+def test_where_a_message_was_read_is_not_where_its_dead_letter_was_to_go() -> None:
+    line = line_of(BUSY, command(), {BROKER: "broker-a", QUEUE_ID: 1})
+    assert (line["error_code"], line["broker"], line["queue_id"]) == (2, "broker-a", 1)
+
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def traced(direction: str, traceparent: str) -> Message:
+    if direction == "inbound":
+        return command({"traceparent": traceparent}, tags="hot")
+    return publish(user_properties=(("a", "b"), ("traceparent", traceparent)))
+
+
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+@pytest.mark.parametrize("traceparent", [f"00-{TRACE}-{SPAN}-01", f"cc-{TRACE}-{SPAN}-00", f"cc-{TRACE}-{SPAN}-00-new"])
+def test_a_log_line_tells_the_trace(direction: str, traceparent: str) -> None:
+    line = line_of(BUSY, traced(direction, traceparent))
+    assert (line["trace_id"], line["span_id"]) == (TRACE, SPAN)
+
+
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+@pytest.mark.parametrize(
+    "traceparent",
+    [
+        "",
+        "00",
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-01-more",
+        f"00-{TRACE}-{SPAN}-01\n",
+        f"00-{TRACE}0-{SPAN}-01",
+        f"cc-{TRACE}-{SPAN}-01more",
+    ],
+)
+def test_what_is_no_traceparent_is_no_trace(direction: str, traceparent: str) -> None:
+    assert {"trace_id", "span_id"}.isdisjoint(line_of(BUSY, traced(direction, traceparent)))
+
+
+def test_a_log_line_tells_bodies_apart_without_showing_them() -> None:
+    """As sha256sum says it of the body in the broker."""
+    assert line_of(BUSY, publish(payload=b"on"))["body_sha256"] == sha256(b"on").hexdigest()[:16]
+    assert line_of(BUSY, command(body=b"on"))["body_sha256"] == sha256(b"on").hexdigest()[:16]
+
+
+def test_a_log_line_can_be_written_whatever_a_message_holds() -> None:
+    line = line_of(BUSY, command(tags="\ud800", topic="t\ud800"), {BROKER: "\ud800"})
+    assert (line["tag"], line["rocketmq_topic"], line["broker"]) == ("\\ud800", "t\\ud800", "\\ud800")
+
+
+def test_the_fields_of_a_record_s_line_are_those_of_the_page() -> None:
+    """Both ways: docs/metrics.md names each, and names no other."""
+    text = (ROOT / "docs" / "metrics.md").read_text().partition("## The log")[2]
+    rows = [row.split("|")[1] for row in text.splitlines() if row.startswith("| `")]
+    documented = {name for row in rows for name in re.findall("`(.+?)`", row)} - _ELSEWHERE
+    with captured_lines() as lines:
+        counters = Counters(clock=iter([0.0, 1.0, 60.0, 61.0]).__next__)
+        for message in (traced("inbound", f"00-{TRACE}-{SPAN}-01"), traced("outbound", "")):
+            one = record(replace(message, message_id="m"), event={BROKER: "broker-a", QUEUE_ID: 1})
+            report(counters, "inbound", [Settlement(one, RULE, BUSY)] * 2)
+    found = {name for line in lines.records for name in vars(line)} - vars(logging.makeLogRecord({})).keys()
+    assert found - {"message"} == documented, "message is what pytest's own handler adds"
 
 
 @pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])

@@ -14,6 +14,7 @@ from rocketmq_remoting import (
     HeldBack,
     IllegalMessage,
     Message,
+    MessageQueue,
     OutcomeUnknown,
     Producer,
     ProtocolError,
@@ -290,6 +291,14 @@ def test_busy_broker_is_retriable_and_not_pressed_at_once(cluster: ScriptedClust
         assert outcome.error.retriable
         assert (outcome.error.code, outcome.error.remark) == (code, "later")
     assert len(cluster.sent()) == 1
+
+
+@pytest.mark.parametrize("action", [BUSY, HANG_UP, Answer(code=1)])
+def test_what_was_sent_and_failed_tells_its_queue(cluster: ScriptedCluster, action: Action) -> None:
+    cluster.brokers["a"].on(SENDS, action)
+    (outcome,) = send(cluster, message(topic="s"))
+    assert outcome.error is not None
+    assert outcome.queue == MessageQueue("s", "a", 0)
 
 
 def test_access_refusal_is_final(cluster: ScriptedCluster) -> None:

@@ -102,7 +102,7 @@ class Delivery:
             delay_s = next_delay_s(strategy, attempt=record.attempt, age_s=self._age_s(record), chance=self._chance())
             if delay_s is None:
                 detail = f"given up after {record.attempt} attempts: {outcome.detail}"
-                outcome = Reject(outcome.reason, detail, stage_of("", outcome))
+                outcome = Reject(outcome.reason, detail, stage_of("", outcome), outcome.answer)
             else:
                 outcome = replace(outcome, retry_after_s=delay_s)
         return Settlement(planned.record, planned.rule, outcome)
@@ -132,7 +132,9 @@ class Delivery:
             elif (
                 options.errors_tolerance == "ALL" and settlement.rule is not None
             ):  # only a rule may say so for its own
-                settlements[at] = settlement._replace(outcome=Discarded(reject.reason, reject.detail, reject.stage))
+                settlements[at] = settlement._replace(
+                    outcome=Discarded(reject.reason, reject.detail, reject.stage, reject.answer)
+                )
         for queue, entries in by_queue.items():
             sent = self._queues.dead_letter(queue, [letter for _, _, letter in entries], deadline)
             for (at, reject, _), outcome in zip(entries, sent, strict=True):
@@ -142,11 +144,11 @@ class Delivery:
 
     def _dead_lettered(self, settlement: Settlement, reject: Reject, sent: Sent) -> Settled:
         if isinstance(sent, Delivered):
-            return DeadLettered(reject.reason, reject.detail, reject.stage)
+            return DeadLettered(reject.reason, reject.detail, reject.stage, reject.answer)
         # The queue for what failed has failed: the source keeps the record until it works again.
         detail = f"{reject.reason}: {reject.detail}; and the dead-letter queue did not take it: {sent.detail}"
         delay_s = next_delay_s(None, attempt=settlement.record.attempt, age_s=0.0, chance=self._chance())
-        return Failed("dead_letter_failed", detail, delay_s or 0.0)
+        return Failed("dead_letter_failed", detail, delay_s or 0.0, answer=sent.answer)
 
     def _options(self, rule: Rule | None) -> RunOptions:
         return rule.run_options if rule is not None else self._defaults

@@ -17,7 +17,7 @@ from mqbridge.aws_iot import MAX_QOS
 from mqbridge.delivery.sinks import Outgoing, Sent
 from mqbridge.messages import MqttMessage
 from mqbridge.mqtt import KEEP_ALIVE_S, Publish, address_of, expire_secrets, new_client
-from mqbridge.outcomes import Delivered, Failed, Reject
+from mqbridge.outcomes import Answer, Delivered, Failed, Reject
 from mqbridge.rules import MqttInstance
 from mqbridge.secrets import UnresolvedSecret
 
@@ -53,7 +53,8 @@ class MqttSink:
         except UnresolvedSecret as error:
             return [Failed("cannot_connect", f"{self._instance.instance_id}: {error}")] * len(ours)
         except (OSError, ValueError) as error:
-            return [Failed("connect_failed", f"{self._instance.instance_id}: {error}")] * len(ours)
+            answer = error.answer if isinstance(error, _Refused) else None
+            return [Failed("connect_failed", f"{self._instance.instance_id}: {error}", answer=answer)] * len(ours)
         sent = connection.publish(ours, deadline)
         if any(isinstance(outcome, Failed) for outcome in sent):
             # What is still under way there must not be sent behind our back after it was reported as failed.
@@ -82,7 +83,15 @@ class MqttSink:
             return _Connection(self._instance, deadline)  # once more, with what the secrets say now
 
 
-class _NotLetIn(ConnectionError):
+class _Refused(ConnectionError):
+    """The broker refused the connection, or ended it; `answer` has its reason code, if it gave one."""
+
+    def __init__(self, detail: str, answer: Answer | None) -> None:
+        super().__init__(detail)
+        self.answer = answer
+
+
+class _NotLetIn(_Refused):
     """The broker refused the connection for who asked for it."""
 
 
@@ -92,6 +101,7 @@ class _Connection:
         self._client = client = new_client(instance, client_id, is_clean=True)
         self._refusal: str | None = "no answer to CONNECT in time"
         self._is_not_let_in = False
+        self._is_five = instance.protocol_level == 5
         self._window = MAX_IN_FLIGHT
         self._max_packet_bytes: int | None = None
         # What knows no QoS 2 ends the connection over it; AWS IoT Core does not say so under 3.1.1.
@@ -100,6 +110,7 @@ class _Connection:
         self._outcomes: list[Sent | None] = []
         self._awaited: dict[int, int] = {}  # places in the outcomes by packet identifier
         self._is_lost = False
+        self._answer: Answer | None = None  # of what refused or ended the connection
         self._last_use = (time.monotonic(), time.time())
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -110,7 +121,7 @@ class _Connection:
             client.drive(0.05)
         if self._refusal is not None:
             self.close()
-            raise (_NotLetIn if self._is_not_let_in else ConnectionError)(self._refusal)
+            raise (_NotLetIn if self._is_not_let_in else _Refused)(self._refusal, self._answer)
 
     def is_alive(self) -> bool:
         """Tell whether the connection can be trusted with messages, after reading what the broker may have said meanwhile."""
@@ -124,7 +135,7 @@ class _Connection:
         self._outcomes, self._awaited = [], {}
         for message in messages:
             if self._is_lost or time.monotonic() >= deadline:
-                self._outcomes.append(Failed("connection_lost", "not published"))
+                self._outcomes.append(Failed("connection_lost", "not published", answer=self._answer))
             else:
                 self._outcomes.append(None)
                 self._publish(message)
@@ -132,10 +143,12 @@ class _Connection:
         self._drive(deadline, until=0)
         self._last_use = (time.monotonic(), time.time())
         for at in self._awaited.values():
-            self._outcomes[at] = Failed("outcome_unknown", "no acknowledgement in time", is_unknown=True)
+            self._outcomes[at] = Failed(
+                "outcome_unknown", "no acknowledgement in time", is_unknown=True, answer=self._answer
+            )
         # A QoS 0 message has no acknowledgement: it counts once everything is written.
         unwritten = self._is_lost or self._client.has_unsent
-        default: Sent = Failed("connection_lost", "not written") if unwritten else _DELIVERED
+        default: Sent = Failed("connection_lost", "not written", answer=self._answer) if unwritten else _DELIVERED
         return [outcome or default for outcome in self._outcomes]
 
     def close(self) -> None:
@@ -183,6 +196,7 @@ class _Connection:
         if reason.is_failure:
             self._refusal = f"the broker refused the connection: {reason}"
             self._is_not_let_in = reason.value in _NOT_LET_IN
+            self._answer = Answer(reason.value) if self._is_five else None  # of 3.1.1's paho makes one of 5
             self._is_lost = True
             return
         self._refusal = None
@@ -198,7 +212,9 @@ class _Connection:
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        del client, userdata, flags, properties
+        del client, userdata, properties
+        if flags.is_disconnect_packet_from_server:
+            self._answer = Answer(reason.value)
         if self._refusal is not None and not self._is_lost:
             # Under TLS 1.3 a broker that misses a client's certificate says so only after the handshake, if it says anything.
             self._refusal = f"the broker closed the connection before it answered CONNECT: {reason}"
@@ -213,6 +229,7 @@ class _Connection:
 def _outcome_of(reason: int) -> Sent:
     if reason < FIRST_FAILURE:
         return _DELIVERED
+    detail = f"the broker answered with reason code {reason:#x}"
     if reason in _PERMANENT_REASONS:
-        return Reject("broker_forbids", f"the broker answered with reason code {reason:#x}")
-    return Failed("broker_refused", f"the broker answered with reason code {reason:#x}")
+        return Reject("broker_forbids", detail, answer=Answer(reason))
+    return Failed("broker_refused", detail, answer=Answer(reason))

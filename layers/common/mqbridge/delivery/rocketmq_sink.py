@@ -10,15 +10,17 @@ from typing import Protocol
 from mqbridge.delivery.sinks import Outgoing, Sent
 from mqbridge.messages import RocketMQMessage
 from mqbridge.namespace import plain_text, wire_messages
-from mqbridge.outcomes import Delivered, Failed, Reject
+from mqbridge.outcomes import Answer, Delivered, Failed, Reject
 from mqbridge.rocketmq import RenewedCredentials, credentials_of, expire_keys, open_client
 from mqbridge.rules import RocketMQInstance
 from rocketmq_remoting import (
     BrokerForbids,
+    BrokerRefused,
     Credentials,
     HeldBack,
     IllegalMessage,
     Message,
+    MessageQueue,
     OutcomeUnknown,
     Producer,
     RocketMQError,
@@ -73,7 +75,9 @@ class RocketMQSink:
         """Send RocketMQ messages; see `Sink.send`."""
         ours = [message for message in messages if isinstance(message, RocketMQMessage)]
         outcomes = self._send(wire_messages(self._namespace, ours), deadline)
-        return [outcome_of(outcome.error, self._namespace) for outcome in outcomes]
+        return [
+            _DELIVERED if error is None else outcome_of(error, self._namespace, queue) for queue, _, error in outcomes
+        ]
 
     def close(self) -> None:
         """Close the connections."""
@@ -143,11 +147,16 @@ def open_producer(
     return NativeProducer(load_library(), client, instance.addresses, credentials=current)
 
 
-def outcome_of(error: RocketMQError | None, namespace: str = "") -> Sent:
+def outcome_of(error: RocketMQError, namespace: str = "", queue: MessageQueue | None = None) -> Failed | Reject:
     """Translate the client's errors, here and nowhere else; `namespace` is left out of their texts."""
-    if error is None:
-        return _DELIVERED
-    detail = plain_text(namespace, str(error))
+    detail, answer = plain_text(namespace, str(error)), _answer(error, queue)
     if isinstance(error, IllegalMessage) or not error.retriable:
-        return Reject(error.name, detail)
-    return Failed(error.name, detail, is_unknown=isinstance(error, OutcomeUnknown))
+        return Reject(error.name, detail, answer=answer)
+    return Failed(error.name, detail, is_unknown=isinstance(error, OutcomeUnknown), answer=answer)
+
+
+def _answer(error: RocketMQError, queue: MessageQueue | None) -> Answer | None:
+    code = error.code if isinstance(error, BrokerRefused) else None
+    if queue is not None:
+        return Answer(code, queue.broker_name, queue.queue_id)
+    return None if code is None else Answer(code)

@@ -9,9 +9,10 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mqbridge.messages import ClientStatus, MqttMessage, Record, RocketMQMessage
-from mqbridge.outcomes import DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled, stage_of
+from mqbridge.messages import Record
+from mqbridge.outcomes import Answer, DeadLettered, Delivered, Discarded, Drop, Failed, Reject, Settled, stage_of
 
+from .message_fields import message_fields, written
 from .repeats import Repeats
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ def log_settlement(repeats: Repeats, function: str, trigger: str, rule: str, rec
         if level < log_level:
             return
     fields: dict[str, object] = {"rule": rule, "flow": function, "trigger": trigger, "outcome": word}
-    fields |= {"event_id": _written(record.id), "attempt": record.attempt, **_of_message(record)}
+    fields |= {"event_id": written(record.id), "attempt": record.attempt}
+    if not isinstance(outcome, Delivered | Drop) and outcome.answer is not None:
+        fields |= _of_answer(outcome.answer)
+    fields |= message_fields(record)
     if not isinstance(outcome, Delivered):
         fields |= {"error_type": outcome.reason, "detail": outcome.detail}
     if not isinstance(outcome, Delivered | Drop):
@@ -84,20 +88,6 @@ def log_settlement(repeats: Repeats, function: str, trigger: str, rule: str, rec
     say(f"record {word.replace('_', ' ')}", extra=fields)
 
 
-def _of_message(record: Record) -> dict[str, object]:
-    message = record.message
-    if isinstance(message, MqttMessage):
-        fields: dict[str, object] = {
-            "mqtt_topic": _written(message.topic),
-            "qos": message.qos,
-            "body_bytes": len(message.payload),
-        }
-        return fields | {"message_id": _written(message.message_id)} if message.message_id else fields
-    if isinstance(message, RocketMQMessage):
-        fields = {"rocketmq_topic": _written(message.topic), "body_bytes": len(message.body)}
-        return fields | {"message_id": _written(message.message_id)} if message.message_id else fields
-    return {"mqtt_topic": _written(message.topic)} if isinstance(message, ClientStatus) and message.topic else {}
-
-
-def _written(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate would lose the whole line
+def _of_answer(answer: Answer) -> dict[str, object]:
+    fields: dict[str, object] = {"error_code": answer.code, "broker": answer.broker, "queue_id": answer.queue_id}
+    return {name: value for name, value in fields.items() if value not in (None, "")}
