@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
-from mqbridge.delivery import OpenSinks, Sent
+from mqbridge.delivery import OpenSinks, Sent, iot_data_sink
 from mqbridge.messages import MqttMessage
 from mqbridge.outcomes import Delivered, Failed, Reject
 from mqbridge.rules import load
@@ -97,6 +97,12 @@ def sinks() -> Iterator[OpenSinks]:
     opened = OpenSinks(load(made))
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take a second for ten answers, and that is not what these tests are about."""
+    monkeypatch.setattr(iot_data_sink, "TIMEOUT_S", 10.0)
 
 
 def message(topic: str = "devices/d1", payload: bytes = b"on", **more: Any) -> MqttMessage:
@@ -203,6 +209,7 @@ def test_errors_of_the_api_are_told_apart_and_quote_nothing(
     assert len(api.requests) == 1  # nothing is slept away in retries
 
 
+@pytest.mark.usefixtures("_patience")
 def test_a_topic_s_order_is_kept_and_topics_do_not_wait_for_each_other(api: PretendedApi, sinks: OpenSinks) -> None:
     topics = [f"devices/d{at}" for at in range(30)]
     batch = [message(topic, str(number).encode()) for number in range(5) for topic in topics]
@@ -224,6 +231,7 @@ def test_a_reject_holds_nothing_back(api: PretendedApi, sinks: OpenSinks) -> Non
     assert [type(each) for each in outcomes] == [Delivered, Reject, Delivered]
 
 
+@pytest.mark.usefixtures("_patience")
 def test_messages_go_several_at_once(api: PretendedApi, sinks: OpenSinks) -> None:
     together = threading.Barrier(10)
 
