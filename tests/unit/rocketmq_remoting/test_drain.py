@@ -20,6 +20,7 @@ from rocketmq_remoting import (
     StoredMessage,
 )
 
+from .consuming import BUSY, GROUP, RETRY
 from .scripted_broker import HANG_UP, Answer, Request, ScriptedBroker, ScriptedCluster
 from .scripted_group import (
     HEART_BEAT,
@@ -34,10 +35,6 @@ from .scripted_group import (
     ScriptedGroup,
 )
 
-GROUP = "GID_test"
-RETRY = f"%RETRY%{GROUP}"
-BUSY = Answer(code=2, remark="busy")
-
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -51,16 +48,6 @@ def cluster() -> Iterator[ScriptedCluster]:
     """One broker, "a", with topic t of two queues."""
     with ScriptedCluster("a", topics={"t": 2}) as scripted:
         yield scripted
-
-
-@pytest.fixture
-def broker(cluster: ScriptedCluster) -> ScriptedBroker:
-    return cluster.brokers["a"]
-
-
-@pytest.fixture
-def group(broker: ScriptedBroker) -> ScriptedGroup:
-    return ScriptedGroup(broker, GROUP)
 
 
 MakeDrain = Callable[..., Drain]
