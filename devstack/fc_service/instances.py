@@ -91,7 +91,22 @@ def _environment(declared: Declared, code: Path, more: Mapping[str, str]) -> dic
     }
 
 
-class _BuiltIn:
+class _OwnProcess:
+    """A process that writes a log."""
+
+    _process: subprocess.Popen[bytes]
+    _log_path: Path
+
+    @property
+    def is_usable(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        return self._log_path.read_text(encoding="utf-8", errors="replace")
+
+
+class _BuiltIn(_OwnProcess):
     """`handler(event: bytes, context)`, one invocation at a time."""
 
     def __init__(self, declared: Declared, code: Path, log_path: Path, more: Mapping[str, str]) -> None:
@@ -117,14 +132,6 @@ class _BuiltIn:
         self._reader = threading.Thread(target=self._read, args=(read_end,), daemon=True)
         self._reader.start()
         self._is_loaded = False
-
-    @property
-    def is_usable(self) -> bool:
-        return self._process.poll() is None
-
-    @property
-    def log(self) -> str:
-        return self._log_path.read_text(encoding="utf-8", errors="replace")
 
     def invoke(self, event: bytes, request_id: str) -> Answer:
         with self._turn:
@@ -177,7 +184,7 @@ class _BuiltIn:
         self._told.put(None)
 
 
-class _Custom:
+class _Custom(_OwnProcess):
     """An HTTP server of the function's own: POST /invoke, judged by the header `x-fc-status` of its answer."""
 
     def __init__(self, declared: Declared, code: Path, log_path: Path, more: Mapping[str, str]) -> None:
@@ -209,14 +216,6 @@ class _Custom:
         if answer.is_error:
             self.close()
             raise StartError(f"{declared.name}: /initialize failed: {answer.body!r}")
-
-    @property
-    def is_usable(self) -> bool:
-        return self._process.poll() is None
-
-    @property
-    def log(self) -> str:
-        return self._log_path.read_text(encoding="utf-8", errors="replace")
 
     def invoke(self, event: bytes, request_id: str) -> Answer:
         try:

@@ -1,23 +1,29 @@
 """What is built once for all tests of the platform: by sam for Lambda, and by the same Makefiles for this machine."""
 
 import os
+import queue
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from devstack.fc_service import HostBuild as FcHostBuild
 from devstack.fc_service.__main__ import DIRECTORY as FC_DIRECTORY
 from devstack.lambda_service import HostBuild
 from devstack.lambda_service.__main__ import DIRECTORY
+from devstack.mosquitto import Mosquitto
 from devstack.rocketmq import PATIENT_BROKER, RocketMQ
 from devstack.setup import ensure
+from tests.unit.rocketmq_remoting.scripted_broker import ScriptedCluster
 
 ROOT = Path(__file__).resolve().parents[2]
 SAM_BIN = ROOT / ".venv-sam" / "bin"
+TOPICS = ("telemetry", "alarms", "client_status", "mqbridge_dlq", "commands")
 
 
 @dataclass(frozen=True)
@@ -73,3 +79,33 @@ def rocketmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RocketMQ]:
     ensure()
     with RocketMQ(tmp_path_factory.mktemp("rocketmq"), broker_config=PATIENT_BROKER) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def scripted_rocketmq() -> Iterator[ScriptedCluster]:
+    """One that answers in this process, with the topics of the project's rules."""
+    with ScriptedCluster("broker", topics=dict.fromkeys(TOPICS, 1)) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path_factory.mktemp("mosquitto")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def arrived(mosquitto: Mosquitto) -> Iterator[queue.Queue[tuple[str, bytes]]]:
+    """What devices receive."""
+    received: queue.Queue[tuple[str, bytes]] = queue.Queue()
+    subscribed: queue.Queue[bool] = queue.Queue()
+    subscriber = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    subscriber.on_message = lambda _client, _data, message: received.put((message.topic, bytes(message.payload)))
+    subscriber.on_subscribe = lambda *_arguments: subscribed.put(True)
+    subscriber.connect("127.0.0.1", mosquitto.port)
+    subscriber.subscribe("devices/#", qos=1)
+    subscriber.loop_start()
+    subscribed.get(timeout=10)
+    yield received
+    subscriber.loop_stop()
+    subscriber.disconnect()

@@ -16,8 +16,8 @@ import yaml
 from devstack.ports import free_port
 from devstack.processes import ManagedProcess
 from mqbridge.http_server import MAX_AT_ONCE
+from tests.platform.brokers import bodies
 from tests.platform.conftest import ROOT
-from tests.platform.test_invoke import TOPICS, bodies
 from tests.unit.rocketmq_remoting.scripted_broker import ScriptedCluster
 
 PAGE = (ROOT / "docs/deploy-anywhere.md").read_text()
@@ -81,18 +81,14 @@ def curl(command: str) -> str:
     return subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=60).stdout
 
 
-@pytest.fixture
-def rocketmq() -> Iterator[ScriptedCluster]:
-    with ScriptedCluster("broker", topics=dict.fromkeys(TOPICS, 1)) as cluster:
-        yield cluster
-
-
 @pytest.mark.parametrize("command", [lines(SETUP)[-1], PLAIN.strip()], ids=["functions-framework", "http_server"])
-def test_the_first_messages_arrive(command: str, project: Path, rocketmq: ScriptedCluster, tmp_path: Path) -> None:
-    with served(project, command, rocketmq, tmp_path / "log") as port:
+def test_the_first_messages_arrive(
+    command: str, project: Path, scripted_rocketmq: ScriptedCluster, tmp_path: Path
+) -> None:
+    with served(project, command, scripted_rocketmq, tmp_path / "log") as port:
         for line in lines(MESSAGES):
             assert json.loads(curl(line.replace(":8080/", f":{port}/"))) == {"records": 1, "failed": []}
-    assert bodies(rocketmq)["telemetry"] == [b"21.5", b"\x00\x01\xff", b"any bytes"]
+    assert bodies(scripted_rocketmq)["telemetry"] == [b"21.5", b"\x00\x01\xff", b"any bytes"]
 
 
 def test_the_exports_are_all_that_a_server_needs() -> None:
@@ -122,14 +118,14 @@ def test_the_container_file_copies_what_is_there_and_pins_what_is_tested() -> No
     assert ("CMD", '["functions-framework"]') in instructions()
 
 
-def test_what_the_container_has_is_enough_to_serve(tmp_path: Path, rocketmq: ScriptedCluster) -> None:
+def test_what_the_container_has_is_enough_to_serve(tmp_path: Path, scripted_rocketmq: ScriptedCluster) -> None:
     """Its files in one folder, its variables, its command; and the packages of this environment instead of its own."""
     app = tmp_path / "app"
     app.mkdir()
     rules = {
         "Instances": {
             "Mqtt": [{"InstanceId": "mqtt", "Endpoint": "mqtt://127.0.0.1:1"}],
-            "RocketMQ": [{"InstanceId": "rmq", "NameServers": [rocketmq.name_server.address]}],
+            "RocketMQ": [{"InstanceId": "rmq", "NameServers": [scripted_rocketmq.name_server.address]}],
         },
         "OutboundRules": [{"RuleId": "out", "Source": {"Topic": "devices"}, "Destination": {"Topic": "telemetry"}}],
     }
@@ -157,7 +153,7 @@ def test_what_the_container_has_is_enough_to_serve(tmp_path: Path, rocketmq: Scr
     finally:
         process.stop()
     assert json.loads(said) == {"records": 1, "failed": []}
-    assert bodies(rocketmq)["telemetry"] == [b"21.5"]
+    assert bodies(scripted_rocketmq)["telemetry"] == [b"21.5"]
 
 
 def test_the_manifests_are_yaml_and_name_targets_that_are_there() -> None:

@@ -11,33 +11,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from devstack.errors import StartError
 from devstack.fc_service import FcService, HostBuild, read_services
 from devstack.mosquitto import Mosquitto
+from tests.platform.brokers import bodies, rules_for
 from tests.platform.conftest import ROOT
-from tests.platform.test_invoke import TOPICS, bodies, rules_for
 from tests.unit.rocketmq_remoting.scripted_broker import ScriptedCluster
 from tests.unit.rocketmq_remoting.scripted_group import ScriptedGroup
 
 EVENTS = ROOT / "tests" / "events"
 FILES = ["s.yaml", "s.custom.yaml"]
 Make = Callable[..., FcService]
-
-
-@pytest.fixture(scope="module")
-def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path_factory.mktemp("mosquitto")) as broker:
-        yield broker
-
-
-@pytest.fixture
-def rocketmq() -> Iterator[ScriptedCluster]:
-    with ScriptedCluster("broker", topics=dict.fromkeys(TOPICS, 1)) as cluster:
-        yield cluster
 
 
 @contextmanager
@@ -53,11 +39,11 @@ def serving(build: HostBuild, name: str, rules: dict[str, Any], folder: Path, **
 def service(
     request: pytest.FixtureRequest,
     fc_build: HostBuild,
-    rocketmq: ScriptedCluster,
+    scripted_rocketmq: ScriptedCluster,
     mosquitto: Mosquitto,
     tmp_path: Path,
 ) -> Iterator[FcService]:
-    with serving(fc_build, request.param, rules_for(rocketmq, mosquitto), tmp_path) as running:
+    with serving(fc_build, request.param, rules_for(scripted_rocketmq, mosquitto), tmp_path) as running:
         yield running
 
 
@@ -65,30 +51,32 @@ def event(name: str) -> bytes:
     return (EVENTS / f"{name}.json").read_bytes()
 
 
-def test_what_the_mqtt_trigger_brings_is_stored(service: FcService, rocketmq: ScriptedCluster) -> None:
+def test_what_the_mqtt_trigger_brings_is_stored(service: FcService, scripted_rocketmq: ScriptedCluster) -> None:
     answer = service.invoke("outbound", event("trigger-fc-mqtt"))
     assert not answer.is_error, answer.body
     assert json.loads(answer.body) == {"batchItemFailures": []}
     sent = [each["body"].encode() for each in json.loads(event("trigger-fc-mqtt"))]
-    assert bodies(rocketmq)["telemetry"] == sent
+    assert bodies(scripted_rocketmq)["telemetry"] == sent
     assert "FC Invoke Start RequestId: 1-" in service.log("outbound")
     assert "FC Invoke End RequestId: 1-" in service.log("outbound")
 
 
-def test_a_task_filters_what_the_mqtt_trigger_brings(service: FcService, rocketmq: ScriptedCluster) -> None:
+def test_a_task_filters_what_the_mqtt_trigger_brings(service: FcService, scripted_rocketmq: ScriptedCluster) -> None:
     messages = [{"props": {"firstTopic": "devices"}, "body": json.dumps({"temperature": each})} for each in (20, 81)]
     assert not service.invoke("outflow", json.dumps(messages).encode()).is_error
-    assert bodies(rocketmq)["alarms"] == [b'{"temperature": 81}']
+    assert bodies(scripted_rocketmq)["alarms"] == [b'{"temperature": 81}']
 
 
-def test_apsaramq_s_notices_pass_from_one_topic_to_another(service: FcService, rocketmq: ScriptedCluster) -> None:
+def test_apsaramq_s_notices_pass_from_one_topic_to_another(
+    service: FcService, scripted_rocketmq: ScriptedCluster
+) -> None:
     assert not service.invoke("status", event("status-fc-rocketmq")).is_error
     (notice,) = json.loads(event("status-fc-rocketmq"))
-    assert bodies(rocketmq)["client_status"] == [notice["data"]["body"].encode()]
+    assert bodies(scripted_rocketmq)["client_status"] == [notice["data"]["body"].encode()]
 
 
-def test_a_time_trigger_has_inbound_read_rocketmq(service: FcService, rocketmq: ScriptedCluster) -> None:
-    group = ScriptedGroup(rocketmq.brokers["broker"], "GID_mqbridge_commands")
+def test_a_time_trigger_has_inbound_read_rocketmq(service: FcService, scripted_rocketmq: ScriptedCluster) -> None:
+    group = ScriptedGroup(scripted_rocketmq.brokers["broker"], "GID_mqbridge_commands")
     assert not service.invoke("inbound", event("schedule-fc-timer")).is_error
     group.add("reboot", topic="commands", properties={"mqttSecondTopic": "/d1/command"})
     answer = service.invoke("inbound", event("schedule-fc-timer"))
@@ -97,24 +85,13 @@ def test_a_time_trigger_has_inbound_read_rocketmq(service: FcService, rocketmq: 
     assert group.committed["commands", 0] == 1
 
 
-def test_what_the_rocketmq_trigger_brings_is_published(service: FcService, mosquitto: Mosquitto) -> None:
-    arrived: queue.Queue[bytes] = queue.Queue()
-    subscribed: queue.Queue[bool] = queue.Queue()
-    subscriber = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    subscriber.on_message = lambda _client, _data, message: arrived.put(bytes(message.payload))
-    subscriber.on_subscribe = lambda *_arguments: subscribed.put(True)
-    subscriber.connect("127.0.0.1", mosquitto.port)
-    subscriber.subscribe("devices/#", qos=1)
-    subscriber.loop_start()
-    try:
-        subscribed.get(timeout=10)
-        answer = service.invoke("inbound", event("trigger-fc-rocketmq"))
-        assert not answer.is_error, answer.body
-        wanted = sorted(each["data"]["body"].encode() for each in json.loads(event("trigger-fc-rocketmq")))
-        assert sorted(arrived.get(timeout=10) for _ in wanted) == wanted
-    finally:
-        subscriber.loop_stop()
-        subscriber.disconnect()
+def test_what_the_rocketmq_trigger_brings_is_published(
+    service: FcService, arrived: queue.Queue[tuple[str, bytes]]
+) -> None:
+    answer = service.invoke("inbound", event("trigger-fc-rocketmq"))
+    assert not answer.is_error, answer.body
+    wanted = sorted(each["data"]["body"].encode() for each in json.loads(event("trigger-fc-rocketmq")))
+    assert sorted(arrived.get(timeout=10)[1] for _ in wanted) == wanted
 
 
 def test_an_event_that_no_trigger_sends_is_an_error(service: FcService) -> None:
@@ -125,10 +102,10 @@ def test_an_event_that_no_trigger_sends_is_an_error(service: FcService) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_stream_delivers_when_the_broker_is_back_and_with_the_same_ids(
-    name: str, fc_build: HostBuild, rocketmq: ScriptedCluster, mosquitto: Mosquitto, tmp_path: Path
+    name: str, fc_build: HostBuild, scripted_rocketmq: ScriptedCluster, mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
     """The first tries find no broker; meanwhile nothing is lost, and no time is billed for waiting."""
-    rules = rules_for(rocketmq, mosquitto)
+    rules = rules_for(scripted_rocketmq, mosquitto)
     path = tmp_path / "rules.json"
     away = {
         **rules,
@@ -146,10 +123,10 @@ def test_a_stream_delivers_when_the_broker_is_back_and_with_the_same_ids(
     messages = json.loads(event("trigger-fc-mqtt"))
     with serving(fc_build, name, away, tmp_path, sleep=sleep, environment={"MQBRIDGE_RULES_TTL": "0"}) as service:
         assert service.stream("outbound", "devices").deliver(messages) == []
-        first = message_ids(rocketmq)
+        first = message_ids(scripted_rocketmq)
         assert service.stream("outbound", "devices").deliver(messages) == []
     assert slept == [1.0, 2.0, 4.0]
-    again = message_ids(rocketmq)
+    again = message_ids(scripted_rocketmq)
     assert again == first * 2, "an array that comes again has the ids that it had"
 
 
@@ -180,10 +157,10 @@ def test_what_is_given_up_goes_to_its_queue(
 
 
 def test_a_custom_runtime_takes_invocations_at_once(
-    fc_build: HostBuild, rocketmq: ScriptedCluster, mosquitto: Mosquitto, tmp_path: Path
+    fc_build: HostBuild, scripted_rocketmq: ScriptedCluster, mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
     answers = []
-    with serving(fc_build, "s.custom.yaml", rules_for(rocketmq, mosquitto), tmp_path) as service:
+    with serving(fc_build, "s.custom.yaml", rules_for(scripted_rocketmq, mosquitto), tmp_path) as service:
 
         def invoke(at: int) -> None:
             message = {"props": {"firstTopic": "devices"}, "body": f"{at}"}
@@ -195,7 +172,7 @@ def test_a_custom_runtime_takes_invocations_at_once(
         for thread in threads:
             thread.join()
     assert not [each for each in answers if each.is_error]
-    assert sorted(bodies(rocketmq)["telemetry"]) == sorted(f"{at}".encode() for at in range(16))
+    assert sorted(bodies(scripted_rocketmq)["telemetry"]) == sorted(f"{at}".encode() for at in range(16))
 
 
 def test_a_custom_runtime_that_does_not_start_says_why(fc_build: HostBuild, tmp_path: Path) -> None:

@@ -11,52 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from devstack.lambda_service import HostBuild, LambdaService
 from devstack.mosquitto import Mosquitto
 from devstack.processes import wait_until
 from tests.identity import faults_of, written_values
 from tests.integration.aws_server import pretended
+from tests.platform.brokers import bodies, rules_for
 from tests.platform.conftest import ROOT
 from tests.unit.rocketmq_remoting.scripted_broker import ScriptedCluster
 from tests.unit.rocketmq_remoting.scripted_group import ScriptedGroup
 
 EVENTS = ROOT / "tests" / "events"
-TOPICS = ("telemetry", "alarms", "client_status", "mqbridge_dlq", "commands")
-
-
-@pytest.fixture(scope="module")
-def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path_factory.mktemp("mosquitto")) as broker:
-        yield broker
-
-
-@pytest.fixture
-def rocketmq() -> Iterator[ScriptedCluster]:
-    with ScriptedCluster("broker", topics=dict.fromkeys(TOPICS, 1)) as cluster:
-        yield cluster
-
-
-def rules_for(cluster: ScriptedCluster, mosquitto: Mosquitto) -> dict[str, Any]:
-    """Return the rules that the project ships, with brokers that are there."""
-    from mqbridge.rules.declarations import read_document
-
-    rules: dict[str, Any] = read_document((ROOT / "config/rules.yaml").read_text(), "rules.yaml").data
-    rules["Instances"] = {
-        "Mqtt": [{"InstanceId": "mqtt", "Endpoint": f"mqtt://127.0.0.1:{mosquitto.port}"}],
-        "RocketMQ": [{"InstanceId": "rocketmq", "NameServers": [cluster.name_server.address]}],
-    }
-    return rules
 
 
 @pytest.fixture
 def service(
-    host_build: HostBuild, rocketmq: ScriptedCluster, mosquitto: Mosquitto, tmp_path: Path
+    host_build: HostBuild, scripted_rocketmq: ScriptedCluster, mosquitto: Mosquitto, tmp_path: Path
 ) -> Iterator[LambdaService]:
-    (tmp_path / "rules.json").write_text(json.dumps(rules_for(rocketmq, mosquitto)))
+    (tmp_path / "rules.json").write_text(json.dumps(rules_for(scripted_rocketmq, mosquitto)))
     names = list(host_build.template.functions)
     with LambdaService([host_build.function(name, rules_layer=tmp_path) for name in names]) as running:
         yield running
@@ -72,46 +46,25 @@ def invoked(service: LambdaService, name: str, event: str) -> Any:
     return json.loads(answer.payload)
 
 
-def bodies(cluster: ScriptedCluster) -> dict[str, list[bytes]]:
-    return {topic: stored for (topic, _, _), stored in cluster.stored().items()}
-
-
 def test_outbound_stores_what_is_readable_and_dead_letters_the_rest(
-    service: LambdaService, rocketmq: ScriptedCluster
+    service: LambdaService, scripted_rocketmq: ScriptedCluster
 ) -> None:
     assert invoked(service, "Outbound", "outbound-sqs.json") == {"batchItemFailures": []}
-    stored = bodies(rocketmq)
+    stored = bodies(scripted_rocketmq)
     assert stored["telemetry"] == [b'{"t": 21.5}']
     (letter,) = stored["mqbridge_dlq"]
     assert json.loads(letter)["messageId"] == "2e1424d4-f796-459a-8184-9c92662be6da"
 
 
-def test_outflow_filters_and_stores(service: LambdaService, rocketmq: ScriptedCluster) -> None:
+def test_outflow_filters_and_stores(service: LambdaService, scripted_rocketmq: ScriptedCluster) -> None:
     assert invoked(service, "Outflow", "outflow-sqs.json") == {"batchItemFailures": []}
-    assert sorted(bodies(rocketmq)["alarms"]) == [b'{"temperature": 81}', b'{"temperature": 93.50}']
+    assert sorted(bodies(scripted_rocketmq)["alarms"]) == [b'{"temperature": 81}', b'{"temperature": 93.50}']
 
 
-def test_status_stores_notices(service: LambdaService, rocketmq: ScriptedCluster) -> None:
+def test_status_stores_notices(service: LambdaService, scripted_rocketmq: ScriptedCluster) -> None:
     assert invoked(service, "Status", "status-sqs.json")["batchItemFailures"] == []
-    told = [json.loads(body) for body in bodies(rocketmq)["client_status"]]
+    told = [json.loads(body) for body in bodies(scripted_rocketmq)["client_status"]]
     assert {each["clientId"] for each in told} == {"GID_sensor@@@d1"}
-
-
-@pytest.fixture
-def arrived(mosquitto: Mosquitto) -> Iterator[queue.Queue[tuple[str, bytes]]]:
-    """What devices receive."""
-    received: queue.Queue[tuple[str, bytes]] = queue.Queue()
-    subscribed: queue.Queue[bool] = queue.Queue()
-    subscriber = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    subscriber.on_message = lambda _client, _data, message: received.put((message.topic, bytes(message.payload)))
-    subscriber.on_subscribe = lambda *_arguments: subscribed.put(True)
-    subscriber.connect("127.0.0.1", mosquitto.port)
-    subscriber.subscribe("devices/#", qos=1)
-    subscriber.loop_start()
-    subscribed.get(timeout=10)
-    yield received
-    subscriber.loop_stop()
-    subscriber.disconnect()
 
 
 def test_inbound_publishes(service: LambdaService, arrived: queue.Queue[tuple[str, bytes]]) -> None:
@@ -120,10 +73,10 @@ def test_inbound_publishes(service: LambdaService, arrived: queue.Queue[tuple[st
 
 
 def test_inbound_pulls_when_a_schedule_asks(
-    service: LambdaService, rocketmq: ScriptedCluster, arrived: queue.Queue[tuple[str, bytes]]
+    service: LambdaService, scripted_rocketmq: ScriptedCluster, arrived: queue.Queue[tuple[str, bytes]]
 ) -> None:
     """The first pull of a group finds where the topic ends, so that old commands reach nobody; the next what came since."""
-    group = ScriptedGroup(rocketmq.brokers["broker"], "GID_mqbridge_commands")
+    group = ScriptedGroup(scripted_rocketmq.brokers["broker"], "GID_mqbridge_commands")
     group.add("old", topic="commands")
     first = service.invoke("Inbound", (EVENTS / "schedule-eventbridge.json").read_bytes())
     assert not first.is_error, first.payload
@@ -156,21 +109,21 @@ HAS_TOKEN = {"MQBRIDGE_HTTP_AUTH": "env:HTTP_TOKEN", "HTTP_TOKEN": "change-me"}
 )
 def test_a_url_lets_in_who_has_the_token_or_whom_iam_knows(
     host_build: HostBuild,
-    rocketmq: ScriptedCluster,
+    scripted_rocketmq: ScriptedCluster,
     mosquitto: Mosquitto,
     tmp_path: Path,
     variables: dict[str, str],
     who: dict[str, Any],
     status: int,
 ) -> None:
-    (tmp_path / "rules.json").write_text(json.dumps(rules_for(rocketmq, mosquitto)))
+    (tmp_path / "rules.json").write_text(json.dumps(rules_for(scripted_rocketmq, mosquitto)))
     event = {**URL_EVENT, "requestContext": {**URL_EVENT["requestContext"], **who}}
     function = host_build.function("outbound", environment=variables, rules_layer=tmp_path)
     with LambdaService([function]) as service:
         answer = service.invoke("Outbound", json.dumps(event).encode())
     assert not answer.is_error, answer.payload
     assert json.loads(answer.payload)["statusCode"] == status
-    assert bodies(rocketmq).get("telemetry", []) == ([b'{"t": 21.5}'] if status == 200 else [])
+    assert bodies(scripted_rocketmq).get("telemetry", []) == ([b'{"t": 21.5}'] if status == 200 else [])
 
 
 def test_a_broker_that_is_not_there_fails_every_record_and_no_invocation(
