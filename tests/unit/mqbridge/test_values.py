@@ -1,12 +1,14 @@
-"""Sections of a rules document behave as frozen dataclasses do."""
+"""Values behave as frozen dataclasses do."""
 
 import dataclasses
+from functools import cached_property
 
 import pytest
 
 from mqbridge.messages import StatusNotice
 from mqbridge.rules import DeadLetterQueue, RetryStrategy, RunOptions, Tls
 from mqbridge.rules.declarations import settings_of
+from mqbridge.values import Value
 
 
 def test_fields_have_what_is_given_or_their_defaults() -> None:
@@ -46,3 +48,34 @@ def test_a_section_shows_its_fields() -> None:
 def test_a_missing_or_unknown_field_is_an_error(values: dict[str, object], said: str) -> None:
     with pytest.raises(TypeError, match=said):
         DeadLetterQueue(**values)  # type: ignore[arg-type]
+
+
+class Sorted(Value):
+    """What is derived, shown or compared or not, and what is remembered."""
+
+    items: tuple[int, ...]
+    label: str = dataclasses.field(default="", compare=False)
+    in_order: list[int] = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "in_order", sorted(self.items))
+
+    @cached_property
+    def largest(self) -> int:
+        return self.in_order[-1]
+
+
+def test_what_follows_from_fields_is_made_with_the_value_and_its_copies() -> None:
+    value = Sorted((2, 1))
+    assert value.in_order == [1, 2]
+    assert dataclasses.replace(value, items=(3, 2)).in_order == [2, 3]
+    assert repr(value) == "Sorted(items=(2, 1), label='')"
+    with pytest.raises(TypeError, match="has no in_order"):
+        Sorted((2, 1), in_order=[])  # type: ignore[call-arg]
+
+
+def test_what_is_not_to_be_compared_makes_no_difference() -> None:
+    asked = Sorted((2, 1), label="asked")
+    assert asked.largest == 2
+    assert asked == Sorted((2, 1))
+    assert Sorted((2, 1)) != Sorted((1, 2))

@@ -3,9 +3,10 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from mqbridge.values import Value
 
 from .operators import Rejected, Unavailable
 
@@ -32,8 +33,7 @@ _REFUSALS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LambdaAnswer:
+class LambdaAnswer(Value):
     """What a Lambda function answered; `is_failure` if it raised, was stopped or ran out of memory: then `payload` says why."""
 
     payload: bytes

@@ -6,7 +6,6 @@ whom nothing has refuted yet, and looks at a field only if it concerns one of th
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import reduce
 from itertools import count
 from operator import or_
@@ -37,13 +36,13 @@ _Step = tuple[
 _nothing: dict[Any, int] = {}
 
 
-@dataclass(slots=True)
 class _Node:
-    asked: dict[str, list[tuple[int, Sequence[Condition]]]] = field(default_factory=dict)
-    below: dict[str, "_Node"] = field(default_factory=dict)
-    concerned: int = 0
-    # A bit, and those of which one must hold; the inner ones first.
-    alternatives: list[tuple[int, int]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.asked: dict[str, list[tuple[int, Sequence[Condition]]]] = {}
+        self.below: dict[str, _Node] = {}
+        self.concerned = 0
+        # A bit, and those of which one must hold; the inner ones first.
+        self.alternatives: list[tuple[int, int]] = []
 
 
 def walk_of(trees: Sequence[Tree]) -> Walk:

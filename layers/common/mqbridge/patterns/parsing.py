@@ -3,8 +3,9 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from mqbridge.values import Value
 
 from .conditions import (
     AnythingBut,
@@ -51,8 +52,7 @@ class InvalidPattern(ValueError):
         self.got = got
 
 
-@dataclass(slots=True)
-class Leaf:
+class Leaf(Value):
     """The conditions on one field, of which one must hold, and the JSON they were read from."""
 
     path: Path
@@ -60,12 +60,12 @@ class Leaf:
     conditions: list[Condition]
 
 
-@dataclass(slots=True)
 class Tree:
     """What is asked of one object: of each field something, and of each group of alternatives one."""
 
-    fields: dict[str, "Tree | Leaf"] = field(default_factory=dict)
-    alternatives: list[list["Tree"]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.fields: dict[str, Tree | Leaf] = {}
+        self.alternatives: list[list[Tree]] = []
 
 
 def parse(pattern: Mapping[str, Any] | str) -> Tree:

@@ -7,8 +7,7 @@ and the reference page are made from that declaration. Reading never stops at th
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .faults import Fault, Path
 
@@ -53,8 +52,7 @@ class Kind(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """The declaration of one field: its spelling in the document, its kind, default, and what a reference page says of it."""
 
     key: str

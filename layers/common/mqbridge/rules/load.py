@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from hashlib import sha256
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from mqbridge.values import Value
 
 from .check import check
 from .data_rules import InboundRule, OutboundRule, StatusRule
@@ -145,8 +147,7 @@ def _resolved(document: RulesDocument, tasks: "list[Task]", source: Document, no
 FromMqtt = TypeVar("FromMqtt", OutboundRule, StatusRule)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Resolver:
+class _Resolver(Value):
     """Write into each rule what it left out: the only instance of a kind, and the document's default run options."""
 
     only_mqtt: str

@@ -1,8 +1,10 @@
 """The rules as flows use them: complete, resolved, indexed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Union
+
+from mqbridge.values import Value
 
 from .data_rules import InboundRule, OutboundRule, StatusRule
 from .faults import Fault
@@ -19,8 +21,7 @@ __all__ = ["Rule", "Rules"]
 Rule = Union[OutboundRule, InboundRule, StatusRule, "EventStreaming"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(Value):
     """A valid document. Every rule names its instances, and its run options have the document's defaults in them.
 
     `run_options` are the document's defaults; `digest` tells documents apart; `notices` is what was accepted and ignored; `tasks` are

@@ -1,7 +1,7 @@
 """Which status rule a client belongs to: by its group, else by the longest prefix, else by the first pattern that fits."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mqbridge import regexes
 
@@ -13,11 +13,10 @@ __all__ = ["GROUP_MARK", "StatusRules"]
 GROUP_MARK = "@@@"
 
 
-@dataclass(frozen=True, slots=True)
-class _OfInstance:
-    groups: dict[str, StatusRule] = field(default_factory=dict)
-    prefixes: list[tuple[str, StatusRule]] = field(default_factory=list)
-    patterns: list[tuple[regexes.Regex, StatusRule]] = field(default_factory=list)
+class _OfInstance(NamedTuple):
+    groups: dict[str, StatusRule]
+    prefixes: list[tuple[str, StatusRule]]
+    patterns: list[tuple[regexes.Regex, StatusRule]]
 
 
 class StatusRules:
@@ -26,7 +25,7 @@ class StatusRules:
     def __init__(self, rules: Iterable[StatusRule]) -> None:
         found: dict[str, _OfInstance] = {}
         for rule in rules:
-            of_instance = found.setdefault(str(rule.source.instance_id), _OfInstance())
+            of_instance = found.setdefault(str(rule.source.instance_id), _OfInstance({}, [], []))
             key, value = rule.source.selector
             if key == "GroupId":
                 of_instance.groups[value] = rule

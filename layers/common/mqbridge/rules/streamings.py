@@ -1,18 +1,26 @@
 """Message outflow tasks, in the shape of EventBridge's CreateEventStreaming."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .forms import FIELD, SinkField
 from .kinds import Choice, Ignored, ListOf, OneOf, Raw, Refused, Section, Text, setting
 from .names import FREE_TEXT, INSTANCE_ID, MQTT_PARENT
-from .operators import Transform
 from .run_options import RunOptions
 from .sections import Declaration
+
+if TYPE_CHECKING:
+    from .operators import Transform
 
 __all__ = ["EventStreaming", "SinkField", "SinkParameters", "SourceMqttParameters", "StreamingSink", "StreamingSource"]
 
 _NETWORK = Ignored("networks are the deployment's")
+
+
+def _transform() -> "type[Transform]":
+    from .operators import Transform  # here, because most tasks have none
+
+    return Transform
 
 
 class SourceMqttParameters(Declaration):
@@ -104,9 +112,9 @@ class EventStreaming(Declaration):
         doc="What to forward; everything if left out.",
     )
     source: StreamingSource = setting("Source", Section(StreamingSource), doc="Where the messages come from.")
-    transforms: tuple[Transform, ...] = setting(
+    transforms: "tuple[Transform, ...]" = setting(
         "Transforms",
-        ListOf(OneOf(Transform, "a mapping with one operator")),
+        ListOf(OneOf(_transform, "a mapping with one operator")),
         default=(),
         doc="Operators, carried out in order.",
     )

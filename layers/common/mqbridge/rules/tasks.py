@@ -1,10 +1,11 @@
 """Message outflow tasks as they run: pattern, operators and sink forms compiled. What loads is what runs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from mqbridge.patterns import PatternSet, compile_set
+from mqbridge.values import Value
 
 from .streamings import EventStreaming
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Sink", "Task", "TopicTasks"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sink:
+class Sink(Value):
     """What a task sends, each part a compiled form, and the instance that it sends to."""
 
     instance_id: str
@@ -29,8 +29,7 @@ class Sink:
     sharding_key: "Form | None"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(Value):
     """A task, ready to run. `pattern` is None where everything is forwarded; `body_data_type` says what data.body is."""
 
     streaming: EventStreaming
@@ -45,8 +44,7 @@ class Task:
         object.__setattr__(self, "body_data_type", self.streaming.source.mqtt.body_data_type)
 
 
-@dataclass(frozen=True, slots=True)
-class TopicTasks:
+class TopicTasks(Value):
     """The tasks of one topic. Their patterns are matched at once, those of one BodyDataType together, for they see the same event."""
 
     tasks: tuple[Task, ...]
