@@ -5,9 +5,12 @@ Takes what docs/triggers.md lists, and answers as each trigger's platform unders
 
 from typing import Any
 
-from mqbridge.contexts import Context
-from mqbridge.flows import outbound
-from mqbridge.handler import handle
+from mqbridge.garbage import kept_for_good
+
+with kept_for_good():
+    from mqbridge.contexts import Context
+    from mqbridge.flows import outbound
+    from mqbridge.handler import handle
 
 
 def handler(event: Any, context: Context) -> Any:

@@ -6,9 +6,12 @@ rules come from MQBRIDGE_RULES.
 
 from typing import Any
 
-from mqbridge.contexts import Context
-from mqbridge.flows import status
-from mqbridge.handler import handle
+from mqbridge.garbage import kept_for_good
+
+with kept_for_good():
+    from mqbridge.contexts import Context
+    from mqbridge.flows import status
+    from mqbridge.handler import handle
 
 
 def handler(event: Any, context: Context) -> Any:

@@ -1,8 +1,10 @@
 """Python's garbage collector, as a process has it that carries messages."""
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["collect_rarely"]
+__all__ = ["collect_rarely", "kept_for_good"]
 
 
 def collect_rarely() -> None:
@@ -13,3 +15,17 @@ def collect_rarely() -> None:
     """
     gc.freeze()
     gc.set_threshold(10_000, 50, 100)
+
+
+@contextmanager
+def kept_for_good() -> Iterator[None]:
+    """Make or import what a process keeps until it ends, and then collect rarely.
+
+    Nothing is looked for meanwhile: walking what is there already, again and again, was 5 of the 90 ms of a cold start.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        collect_rarely()

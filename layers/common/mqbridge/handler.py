@@ -18,7 +18,6 @@ from mqbridge.carrying import Time, carry
 from mqbridge.contexts import Context, request_id, time_left_s
 from mqbridge.delivery import Delivery, OpenSinks, Sinks, settled_records
 from mqbridge.flows import Flow
-from mqbridge.garbage import collect_rarely
 from mqbridge.messages import Record
 from mqbridge.outcomes import Planned, Settled
 from mqbridge.rules import Rule, Rules
@@ -196,7 +195,6 @@ def _own_bridges(flow: str) -> "_OwnBridges":
             if own is not None:
                 own.close()
             own = _own[flow] = _OwnBridges(source, os.environ.get("MQBRIDGE_RULES_TTL"), flow)
-            collect_rarely()
         return own
 
 

@@ -320,6 +320,24 @@ def test_importing_a_handler_loads_nothing_expensive(name: str) -> None:
     assert ("msgspec" in loaded) == (name == "functions.outflow.app")  # data rules do not read payloads
 
 
+@pytest.mark.parametrize(
+    "name", ["functions.outbound.app", "functions.inbound.app", "functions.outbound.status", "functions.outflow.app"]
+)
+def test_importing_a_handler_collects_no_garbage_and_leaves_the_collector_on(name: str) -> None:
+    script = f"""
+import gc, sys
+sys.path[:0] = {[str(LAYER), str(ROOT)]!r}
+import typing, mqbridge.garbage
+gc.collect()
+before = [each["collections"] for each in gc.get_stats()]
+import {name}
+assert [each["collections"] for each in gc.get_stats()] == before
+assert gc.isenabled() and gc.get_threshold()[0] == 10_000 and gc.get_freeze_count() > 10_000
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env={})
+    assert done.returncode == 0, done.stderr
+
+
 # What is of use to some functions, rules or triggers only.
 TASKS = {"mqbridge.patterns", "mqbridge.extract", "mqbridge.cleanse", "mqbridge.rules.streamings"}
 CLIENT = {"rocketmq_remoting.consumer", "rocketmq_remoting.producer", "rocketmq_remoting.connection"}
