@@ -51,7 +51,9 @@ def test_as_far_as_its_plan_a_function_imports_what_its_own_flow_needs(
 
 
 def test_every_function_comes_as_far_as_its_plan(host_build: HostBuild) -> None:
-    results = measure(host_build, runs=1)
+    results = measure(host_build, runs=3)
     assert [each.unit for each in results] == ["CPU ms"] * 5 + ["ms"] * 5
     assert [each.bar.limit for each in results if each.bar and each.bar.limit] == list(BARS.values())
-    assert all(each.ratio is None or each.ratio > 1 for each in results if each.unit == "CPU ms")
+    # On a busy machine one run says little, and the shortest of a few says enough.
+    base, *functions = (min(each.values) for each in results if each.unit == "CPU ms")
+    assert min(functions) > base
