@@ -9,10 +9,10 @@ from mqbridge.garbage import kept_for_good
 
 with kept_for_good():
     from mqbridge.contexts import Context
-    from mqbridge.flows import outflow
+    from mqbridge.flows import in_lanes, outflow
     from mqbridge.handler import handle
 
 
 def handler(event: Any, context: Context) -> Any:
     """Carry every record through the tasks of its topic; report each that was neither stored nor meant to be dropped."""
-    return handle("outflow", outflow.plan, event, context)
+    return handle("outflow", in_lanes(outflow.plan), event, context)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mqbridge.delivery import Sinks
-from mqbridge.flows import Flow
+from mqbridge.flows import Flow, lane_of
 from mqbridge.handler import Bridge
-from mqbridge.messages import MqttMessage, Record
+from mqbridge.messages import Record
 from mqbridge.outcomes import Failed, Planned, Reject
 from mqbridge.rules import Rules
 from mqbridge.telemetry import Counters, count_held_back
@@ -31,7 +31,7 @@ def without_overtaking(plan: Sequence[Planned], *, stops_at_reject: bool) -> tup
     kept: list[Planned] = []
     left: list[Planned] = []
     for planned in plan:
-        lane = _lane(planned.record)
+        lane = lane_of(planned.record)
         if lane in held:
             left.append(planned)
             continue
@@ -39,12 +39,6 @@ def without_overtaking(plan: Sequence[Planned], *, stops_at_reject: bool) -> tup
         if isinstance(planned.outcome, holding):
             held.add(lane)
     return kept, left
-
-
-def _lane(record: Record) -> str:
-    # As the source says it of the same message.
-    message = record.message
-    return message.client_id or message.topic if isinstance(message, MqttMessage) else record.id
 
 
 class TaskBridge(Bridge):

@@ -95,6 +95,59 @@ def test_an_enrichment_source_that_is_down_is_for_another_try() -> None:
     assert [message["topic"] for message in sent].count("alarms") == 1
 
 
+def reading(number: int, client_id: str, body: dict[str, Any], **more: Any) -> dict[str, Any]:
+    props = {"firstTopic": "devices", "secondTopic": f"/{client_id}", "clientId": client_id}
+    return {
+        "specversion": "1.0",
+        "id": str(number),
+        "source": "acs:mqtt",
+        "type": "mqtt:Topic:SendMessage",
+        "data": {"props": props, "body": json.dumps({"temperature": 81, **body})},
+        **more,
+    }
+
+
+class Left:
+    """A platform's context: records are planned one at a time."""
+
+    def get_remaining_time_in_millis(self) -> float:
+        return 10_000.0
+
+
+@pytest.mark.parametrize("context", [None, Left()])
+def test_what_the_runner_brings_is_not_overtaken_by_what_its_lane_has_behind_it(context: Any) -> None:
+    enriched = rules()
+    enriched["EventStreamings"][0]["Transforms"] = [
+        {"Enrich": {"Key": "$.data.body.site", "From": {"File": {"Path": "sites.csv"}}}}
+    ]
+    batch = [reading(0, "d1", {"site": "a"}), reading(1, "d1", {}), reading(2, "d2", {}), reading(3, "d1", {})]
+    with capture(load(enriched, outside=Down())) as sent:
+        for_all = handler(batch, context)
+        assert (failed(for_all), len(sent)) == (["0"], 3), "nobody said that the batch is in order"
+    with capture(load(enriched, outside=Down())) as sent:
+        for_one = handler([{**each, "mqbridgerule": "hot-readings"} for each in batch], context)
+        assert len(sent) == 1
+    assert [(each["itemIdentifier"], each["reason"]) for each in for_one["batchItemFailures"]] == [
+        ("0", "enrichment_unavailable"),
+        ("1", "held_back"),
+        ("3", "held_back"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "is_held"),
+    [({}, True), ({"ErrorsTolerance": "ALL"}, False), ({"DeadLetterQueue": dict(DLQ)}, False)],
+    ids=["blocks", "tolerates", "dead-letters"],
+)
+def test_a_record_that_its_task_is_to_stop_at_is_not_overtaken_either(options: dict[str, Any], is_held: bool) -> None:
+    batch = [reading(at, "d1", {}, mqbridgerule="hot-readings") for at in range(2)]
+    batch[0]["data"]["body"] = "not JSON"
+    with capture(rules(RunOptions=options)) as sent:
+        response = handler(batch, None)
+    assert [message["topic"] for message in sent].count("alarms") == (0 if is_held else 1)
+    assert failed(response) == (["0", "1"] if is_held else [])
+
+
 @pytest.mark.parametrize("event", [{}, {"Records": [{}]}, "text", None])
 def test_an_event_of_no_trigger_is_kept_by_the_platform(event: Any) -> None:
     with capture(rules()) as sent:

@@ -6,9 +6,21 @@ from mqbridge.later import later
 
 if TYPE_CHECKING:
     from . import inbound, outbound, outflow, status
+    from .lanes import in_lanes, lane_of
     from .planning import Flow
 
-__all__ = ["Flow", "inbound", "outbound", "outflow", "status"]
+__all__ = ["Flow", "in_lanes", "inbound", "lane_of", "outbound", "outflow", "status"]
 
 # A function has one flow.
-__getattr__ = later(__name__, {"Flow": "planning", "inbound": "", "outbound": "", "outflow": "", "status": ""})
+__getattr__ = later(
+    __name__,
+    {
+        "Flow": "planning",
+        "in_lanes": "lanes",
+        "inbound": "",
+        "lane_of": "lanes",
+        "outbound": "",
+        "outflow": "",
+        "status": "",
+    },
+)
