@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from devstack.javatool import consume
-from devstack.lambda_service import HostBuild, LambdaService
+from devstack.lambda_service import HostBuild
 from devstack.mosquitto import Mosquitto
 from devstack.ports import free_port
 from devstack.processes import wait_until
 from devstack.rocketmq import RocketMQ
 from tests.integration.running_bridge import RunningBridge, connected, data_rules, publish_all
+from tests.platform.accounted import AccountedService
 
 
 def payload(number: int) -> bytes:
@@ -35,7 +36,7 @@ def test_the_runner_has_the_built_function_carry_out_what_it_reads(
             tmp_path / "bridge", rules, "--invoke", "lambda", "--endpoint-url", f"http://127.0.0.1:{port}"
         )
         with bridge, connected(mosquitto) as (device, _):
-            with LambdaService([function], port=port):
+            with AccountedService([function], port=port) as before:
                 publish_all(device, [(f"devices/d{n % 5}", payload(n), 1) for n in range(200)])
                 assert wait_until(
                     lambda: bridge.counter("mqbridge_records_total", outcome="settled") == 200, timeout_s=20
@@ -44,10 +45,13 @@ def test_the_runner_has_the_built_function_carry_out_what_it_reads(
             assert wait_until(
                 lambda: bridge.counter("mqbridge_errors_total", error_type="unreachable") > 0, timeout_s=20
             )
-            with LambdaService([function], port=port):
+            with AccountedService([function], port=port) as after:
                 assert wait_until(
                     lambda: bridge.counter("mqbridge_records_total", outcome="settled") == 230, timeout_s=30
                 )
+            delivered = "mqbridge_records_total", (("flow", "outbound"), ("outcome", "delivered"), ("rule", "out"))
+            assert before.written()[delivered] >= 200, "each, and what the runner had no answer of again"
+            assert after.written()[delivered] >= 30
             metrics = bridge.metrics()
             assert 'outcome="delivered"' not in metrics, "only the function knows"
             assert bridge.counter("mqbridge_records_unsettled") == 0

@@ -9,6 +9,7 @@ import base64
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -22,7 +23,6 @@ from devstack.lambda_service import (
     DeclaredQueue,
     EventSourceMapping,
     HostBuild,
-    LambdaService,
     MadeQueue,
     make_queues,
 )
@@ -31,7 +31,9 @@ from devstack.rocketmq import RocketMQ
 from functions.outbound.app import handler as outbound
 from functions.outflow.app import handler as outflow
 from mqbridge.testing import capture
+from tests.identity import Values
 from tests.integration.aws_server import ACCOUNT, REGION, Aws, pretended
+from tests.platform.accounted import AccountedService
 
 # The story takes 50 s, and counts as the first test's.
 pytestmark = pytest.mark.timeout(300)
@@ -145,6 +147,7 @@ class Story:
     stored: Mapping[str, list[StoredMessage]]
     letters: list[tuple[str, dict[str, Any]]]
     given_up: Mapping[str, list[str]]
+    records: Mapping[tuple[str, str], int]
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +160,7 @@ def story(host_build: HostBuild, rocketmq: RocketMQ, tmp_path_factory: pytest.Te
         (folder / "rules.json").write_text(json.dumps(rules))
         reach = {"AWS_ENDPOINT_URL": aws.url}
         functions = [host_build.function(name, environment=reach, rules_layer=folder) for name in FLOWS]
-        service = stack.enter_context(LambdaService(functions))
+        service = stack.enter_context(AccountedService(functions))
         world = World(aws, queues_of(host_build, aws), rocketmq)
         for name in FLOWS:
             (source,) = host_build.template.functions[name].sources
@@ -167,7 +170,7 @@ def story(host_build: HostBuild, rocketmq: RocketMQ, tmp_path_factory: pytest.Te
         (source,) = host_build.template.functions["Outbound"].sources
         fifo = replace(source, batch_size=10, window_s=0)  # as the service demands of a FIFO queue's
         stack.enter_context(EventSourceMapping(service, "Outbound", aws.sqs, world.queues["Fifo"].url, fifo))
-        yield tell(world, rules)
+        yield tell(world, rules, service)
 
 
 def queues_of(host_build: HostBuild, aws: Aws) -> dict[str, MadeQueue]:
@@ -190,7 +193,7 @@ def fifo_queue(aws: Aws) -> MadeQueue:
     return MadeQueue(url=aws.queue_url(arn), arn=arn)
 
 
-def tell(world: World, rules: Mapping[str, Any]) -> Story:
+def tell(world: World, rules: Mapping[str, Any], service: AccountedService) -> Story:
     before = {}
     for name in FLOWS:
         before[name] = world.publish(f"{name}Queue", 10)
@@ -242,7 +245,18 @@ def tell(world: World, rules: Mapping[str, Any]) -> Story:
             name: [body for body, _ in world.aws.lying_in(world.queues[f"{name}DeadLettersLeftToSqs"].arn)]
             for name in FLOWS
         },
+        records=totals(service.written()),
     )
+
+
+def totals(written: Values) -> Mapping[tuple[str, str], int]:
+    """Return the numbers of records by rule and outcome."""
+    found: Counter[tuple[str, str]] = Counter()
+    for (name, labels), value in written.items():
+        if name == "mqbridge_records_total":
+            of = dict(labels)
+            found[of["rule"], of["outcome"]] += int(value)
+    return found
 
 
 def ids_of(stored: list[StoredMessage]) -> dict[str, list[str]]:
@@ -309,6 +323,16 @@ def test_an_outage_loses_nothing_and_keeps_the_ids(
     record_property(f"repeats-{name}", repeats)
     # Only what was on its way when the broker was killed may be stored without an answer.
     assert repeats <= 100
+
+
+@pytest.mark.parametrize(("name", "rule"), [("Outbound", "telemetry"), ("Outflow", "readings")])
+def test_the_functions_metrics_are_what_became_of_it(story: Story, name: str, rule: str) -> None:
+    """That they add up, the service asserts at its end."""
+    assert story.records[rule, "dead_lettered"] == 1, "the poison"
+    assert story.records[rule, "failed"] > 0, "in the outage"
+    arrived = len({str(each["msgId"]) for each in story.stored[TOPIC[name]]})
+    assert arrived <= story.records[rule, "delivered"] <= arrived + 100, "each, and what SQS gave out twice"
+    assert story.records["-", "failed"] >= 2 * LEFT_TO_SQS["max_receive_count"], "what nobody can read, each time"
 
 
 def test_a_group_of_a_fifo_queue_stays_in_order_behind_a_failure(story: Story) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devstack.lambda_service import Answer
 from functions.inbound.app import handler
 from mqbridge.delivery import Settlement
 from mqbridge.handler import Bridge, using
@@ -15,7 +16,8 @@ from mqbridge.outcomes import Delivered, Drop, Failed, Planned, Reject
 from mqbridge.rules import load
 from mqbridge.telemetry import METRICS, Accounts, Counters, begin_rule
 from mqbridge.triggers import hiding_by
-from tests.identity import Values, faults_of
+from tests.identity import Values, faults_of, written_values
+from tests.platform.accounted import is_whole
 from tests.unit.mqbridge.support import ROOT, both_ways, command, document, inbound_rule, publish, quick, record
 
 RULE = both_ways().inbound[0]
@@ -197,3 +199,32 @@ def test_no_bridge_of_an_integration_test_goes_unchecked() -> None:
         assert "bridge.process.stop()" not in text, path.name
         assert "using(Bridge(" not in text, path.name
         assert "using(bridge)" not in text or "faults_of(counters.snapshot()) == []" in text, path.name
+
+
+def test_no_function_of_an_end_to_end_test_goes_unchecked() -> None:
+    for name in ("test_sqs_end_to_end.py", "test_invoked_functions.py"):
+        text = (ROOT / "tests" / "platform" / name).read_text()
+        assert "AccountedService(" in text, name
+        assert " LambdaService(" not in text, name
+
+
+LINES = [
+    '{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["service","flow","rule"]],'
+    '"Metrics":[{"Name":"mqbridge_records_planned_total"}]}]},"flow":"inbound","rule":"r","service":"s",'
+    '"mqbridge_records_planned_total":[2.0]}',
+    '{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["service","flow","rule","outcome"]],'
+    '"Metrics":[{"Name":"mqbridge_records_total"}]}]},"flow":"inbound","rule":"r","outcome":"failed","service":"s",'
+    '"mqbridge_records_total":[2.0]}',
+]
+
+
+@pytest.mark.parametrize("kind", ["Sandbox.Timedout", "Runtime.ExitError", "ValueError", None])
+@pytest.mark.parametrize("lines", [LINES, LINES[:1]])
+def test_what_an_ended_environment_did_not_come_to_write_is_no_fault(kind: str | None, lines: list[str]) -> None:
+    """But of what answered or raised, all is there; else the check has a fault to show."""
+    log = "".join(f"{line}\n" for line in lines)
+    payload = json.dumps({"errorType": kind} if kind else {}).encode()
+    answer = Answer(request_id="", payload=payload, is_error=bool(kind), log=log, init_ms=0.0, duration_ms=1.0)
+    assert is_whole(answer) == (kind in ("ValueError", None))
+    missing = ["inbound/r: 2 planned, but 0 settled and 0 in flight"] if len(lines) == 1 else []
+    assert faults_of(written_values(log)) == missing
