@@ -56,7 +56,7 @@ def messages_between(
             "topic": queue.topic,
             "queueId": str(queue.queue_id),
             "queueOffset": str(offset),
-            "maxMsgNums": str(PULL_MESSAGES),
+            "maxMsgNums": str(min(PULL_MESSAGES, end - offset)),
             "sysFlag": str(_SUBSCRIPTION),
             "commitOffset": "0",
             "suspendTimeoutMillis": "0",

@@ -65,8 +65,22 @@ class QueueStore:
         except Exception as error:
             raise StoreError(f"letter {letter.id}: it cannot be deleted: {_said(error)}") from error
 
+    def count(self) -> int:
+        """Return how many letters can be read now, which SQS tells approximately.
+
+        Raises:
+            StoreError: it does not tell.
+        """
+        try:
+            answer = self._client().get_queue_attributes(
+                QueueUrl=self._url(), AttributeNames=["ApproximateNumberOfMessages"]
+            )
+            return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+        except Exception as error:
+            raise StoreError(f"{self._queue.arn}: {_said(error)}") from error
+
     def close(self) -> None:
-        """Release what is still held, for the next reader to find at once."""
+        """Release what is still held, for the next reader to find at once, and close the connections."""
         held = list(self._handles.values())
         self._handles.clear()
         try:
@@ -82,6 +96,8 @@ class QueueStore:
             say(
                 f"{self._queue.arn}: letters stay hidden for up to {HOLD_S} s, as they cannot be released: {_said(error)}"
             )
+        if self._made is not None:
+            self._made.close()
 
     def _receive(self) -> "list[MessageTypeDef]":
         try:

@@ -8,6 +8,7 @@ from prometheus_client import generate_latest
 
 from mqbridge.garbage import collect_rarely
 from mqbridge.telemetry import Counters, logger
+from mqbridge_cli.runner.dead_letter_watch import DeadLetterWatch
 from mqbridge_cli.runner.fleet import Fleet
 from mqbridge_cli.runner.health import answers, readiness
 from mqbridge_cli.runner.http_server import HttpServer
@@ -42,7 +43,8 @@ def run(settings: RunSettings) -> int:
             functions=settings.functions(),
         )
         reloader = _reloader(settings, fleet, counters)
-        registry = registry_of(fleet, counters)
+        dead_letters = DeadLetterWatch(lambda: fleet.rules)
+        registry = registry_of(fleet, counters, lambda: dead_letters.depths)
         server = HttpServer(
             settings.listen,
             answers(
@@ -63,6 +65,8 @@ def run(settings: RunSettings) -> int:
     collect_rarely()
     server.start()
     fleet.start()
+    if settings.invoke is None and (settings.part is None or settings.part[0] == 1):
+        dead_letters.start()
     if reloader is not None:
         reloader.start()
     logger().info(
@@ -74,6 +78,7 @@ def run(settings: RunSettings) -> int:
     if reloader is not None:
         reloader.stop()
     fleet.stop()
+    dead_letters.stop()
     server.close()
     logger().info("stopped")
     return 0

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Mapping
 
 from mqbridge.rules import EventStreaming, MqttInstance, RocketMQInstance, Rules
 from mqbridge.telemetry import Counters, LastError, begin_rule, logger, sink_label
@@ -11,6 +12,7 @@ from mqbridge_cli.runner.holds import BLOCKED, PAUSED, Hold, StateDirectory, Sta
 from mqbridge_cli.runner.lambda_functions import Functions
 from mqbridge_cli.runner.rule_runner import RuleRunner
 from mqbridge_cli.runner.state import RuleState, State
+from mqbridge_cli.runner.watched_sinks import Contact
 
 __all__ = ["RuleLife"]
 
@@ -110,6 +112,11 @@ class RuleLife:
     def parked(self) -> int:
         """Records that can never be delivered, and that only the source still keeps."""
         return self._runner.worker.parked if self._runner is not None else 0
+
+    @property
+    def contacts(self) -> Mapping[str, Contact]:
+        """The last contact with each instance that the rule has sent to since it was started."""
+        return self._runner.contacts if self._runner is not None else {}
 
     @property
     def last_error(self) -> LastError | None:

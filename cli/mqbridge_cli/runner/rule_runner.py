@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from mqbridge_cli.runner.state import RuleState, State
 from mqbridge_cli.runner.status_source import StatusSource
 from mqbridge_cli.runner.throttle import Throttle
 from mqbridge_cli.runner.topics import LOOK_AGAIN_S, static_topics, wait_until_topics_exist
+from mqbridge_cli.runner.watched_sinks import Contact, WatchedSinks
 from mqbridge_cli.runner.worker import Worker
 
 __all__ = ["DRAIN_TIMEOUT_S", "RuleRunner"]
@@ -74,6 +76,7 @@ class RuleRunner:
         self._on_block = on_block
         self._state_path = state_path
         self._sinks = OpenSinks(rules, partial(count_retries, counters)) if functions is None else None
+        self._watched = WatchedSinks(self._sinks) if self._sinks is not None else None
         self._stopping = threading.Event()
         self._is_closed = False
         self.inbox = Inbox(window, credit)
@@ -90,6 +93,11 @@ class RuleRunner:
             throttle=Throttle(options.throttling, time.monotonic()) if options.throttling is not None else None,
             stop_at=self._stop_at if stops else None,
         )
+
+    @property
+    def contacts(self) -> Mapping[str, Contact]:
+        """The last contact with each instance that something was sent to."""
+        return self._watched.contacts if self._watched is not None else {}
 
     def start(self) -> None:
         """Begin, in the worker's thread: other rules do not wait for this one's brokers."""
@@ -122,11 +130,11 @@ class RuleRunner:
             self._sinks.close()
 
     def _bridge(self, counters: Counters, *, stops_at_reject: bool) -> Bridge | None:
-        if self._sinks is None:
+        if self._watched is None:
             return None
         if isinstance(self._rule, EventStreaming):
-            return TaskBridge(self._rules, self._sinks, counters, stops_at_reject=stops_at_reject)
-        return Bridge(self._rules, self._sinks, counters)
+            return TaskBridge(self._rules, self._watched, counters, stops_at_reject=stops_at_reject)
+        return Bridge(self._rules, self._watched, counters)
 
     def _prepare(self) -> bool:
         """Subscribing first would make a session that gathers messages for a topic which may be a typing error."""

@@ -18,7 +18,7 @@ from mqbridge_cli.runner.task_desk import no_such_task
 
 __all__ = ["Asked", "TasksOfAll", "readiness_of_all", "registry_of_all"]
 
-# An instance is connected if each process's rules that read from it are.
+# An instance is connected if each process's rules that read from it or send to it are.
 CONNECTED = "mqbridge_broker_connected"
 NOT_RUNNING = {"error": "a worker process is being started; try again in a moment"}
 

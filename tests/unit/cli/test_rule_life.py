@@ -172,7 +172,7 @@ def test_metrics_tell_a_blocked_task_and_no_series_twice(make: Make) -> None:
     made.block()
     series = [
         (sample.name, tuple(sample.labels.items()), sample.value)
-        for family in registry_of(made.fleet, made.counters).collect()
+        for family in registry_of(made.fleet, made.counters, dict).collect()
         for sample in family.samples
     ]
     assert ("mqbridge_task_blocked", (("rule", NAME),), 1.0) in series

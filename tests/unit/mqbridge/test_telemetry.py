@@ -144,7 +144,7 @@ def test_no_label_is_unbounded() -> None:
     """A client id, topic or message id as a label makes a series per device."""
     labels = {label for metric in METRICS.values() for label in metric.labels}
     of_sets = {"function", "flow", "trigger", "outcome", "reason", "intentional", "stage", "error_type"}
-    of_documents, of_processes = {"rule", "sink", "broker"}, {"hash", "rules", "version", "python"}
+    of_documents, of_processes = {"rule", "sink", "broker", "queue"}, {"hash", "rules", "version", "python"}
     assert labels == of_sets | of_documents | of_processes
 
 

@@ -1,7 +1,8 @@
 """Every metric there is: its kind, labels and meaning, declared once for Prometheus, for EMF and for docs/metrics.md.
 
 Labels are bounded: no client id, topic, message id or error text is ever one. `function`, `flow`, `trigger`, `stage` and `outcome` are
-of a fixed set, `rule`, `sink` and `broker` of the rules document, `reason` and `error_type` words of the code or names of response codes.
+of a fixed set, `rule`, `sink`, `broker` and `queue` of the rules document, `reason` and `error_type` words of the code or names of
+response codes.
 """
 
 from collections.abc import Mapping
@@ -114,7 +115,8 @@ METRICS: Mapping[str, Metric] = {
     "mqbridge_broker_connected": Metric(
         "gauge",
         ("broker",),
-        "1 while every rule that reads from this instance is connected to it. Paused tasks do not count.",
+        "1 while every rule that reads from this instance is connected to it, and the last call that sent to it was answered; "
+        "of what is only sent to, from the first call on. Paused tasks do not count.",
         "None",
         by="runner",
     ),
@@ -138,6 +140,20 @@ METRICS: Mapping[str, Metric] = {
     ),
     "mqbridge_task_blocked": Metric(
         "gauge", ("rule",), "1 while the task is stopped at a record that cannot be delivered.", "None", by="runner"
+    ),
+    # What nobody could deliver.
+    "mqbridge_dead_letters": Metric(
+        "gauge",
+        ("queue",),
+        "Letters in a dead-letter queue of the rules, or in %DLQ%group of an inbound rule; not there while it cannot be read.",
+        by="runner",
+    ),
+    "mqbridge_dead_letter_oldest_age_seconds": Metric(
+        "gauge",
+        ("queue",),
+        "Time since the oldest of them was stored; SQS does not tell.",
+        "Seconds",
+        by="runner",
     ),
     # What runs.
     "mqbridge_config_info": Metric("gauge", ("hash", "rules"), "The rules in force; always 1.", "None", by="runner"),
