@@ -73,7 +73,8 @@ def test_an_outage_shows_and_dead_letters_are_counted_with_their_age(
                 assert wait_until(
                     lambda: {queue: depth.letters for queue, depth in watch.depths.items()} == counted, timeout_s=20
                 ), watch.depths
-            # It looks at once when it starts.
+            # It looks at once when it starts; and of several processes one does.
+            bridge = RunningBridge(tmp_path / "several", document, "--workers", "2")
             with bridge:
                 assert wait_until(lambda: gauge("mqbridge_dead_letters", "queue", OF_GROUP) is not None, timeout_s=10)
                 for queue, letters in counted.items():

@@ -8,10 +8,11 @@ from mqbridge.delivery import Outgoing, Sent, Sinks
 from mqbridge.outcomes import Delivered
 from mqbridge.telemetry import sink_label
 
-__all__ = ["Contact", "WatchedSinks", "was_answered"]
+__all__ = ["ANSWERED", "NO_ANSWER", "Contact", "WatchedSinks", "was_answered"]
 
-# Reasons of what failed because there was no connection, or no more.
-_NO_ANSWER = frozenset(
+# Reasons of what a broker refused, and of what failed because there was no connection, or no more. Others tell nothing.
+ANSWERED = frozenset({"broker_busy", "broker_forbids", "broker_refused", "topic_not_found"})
+NO_ANSWER = frozenset(
     {"cannot_connect", "connect_failed", "connection_lost", "outcome_unknown", "protocol_error", "transport_error"}
 )
 
@@ -48,7 +49,5 @@ def was_answered(sent: Sequence[Sent]) -> bool | None:
     """Tell whether a call shows the instance to be connected; None if it shows nothing, as where nothing was sent."""
     if any(type(outcome) is Delivered for outcome in sent):
         return True
-    failed = [outcome for outcome in sent if not isinstance(outcome, Delivered)]
-    if any(outcome.reason in _NO_ANSWER for outcome in failed):
-        return False
-    return True if any(outcome.answer is not None and outcome.answer.code is not None for outcome in failed) else None
+    reasons = {outcome.reason for outcome in sent if not isinstance(outcome, Delivered)}
+    return False if reasons & NO_ANSWER else True if reasons & ANSWERED else None

@@ -14,7 +14,8 @@ from mqbridge_cli.runner.holds import StateDirectory
 from mqbridge_cli.runner.metrics import registry_of
 from mqbridge_cli.runner.rule_life import RuleLife
 from mqbridge_cli.runner.state import State
-from mqbridge_cli.runner.watched_sinks import WatchedSinks, was_answered
+from mqbridge_cli.runner.watched_sinks import ANSWERED, NO_ANSWER, WatchedSinks, was_answered
+from rocketmq_remoting import RocketMQError
 from tests.unit.mqbridge.support import FakeSinks, document, inbound_rule, outbound_rule, publish
 
 MQTT, ROCKETMQ = "mqtt:mqtt-local", "rocketmq:rmq-local"
@@ -29,6 +30,7 @@ BUSY = Failed("broker_busy", "code 2", answer=Answer(2, "broker-a", 0))
         ([AWAY, Delivered()], True),  # of a cluster's brokers one is there
         ([BUSY], True),
         ([Reject("broker_forbids", answer=Answer(0x87))], True),
+        ([Failed("broker_refused", "iot-data: 500")], True),
         ([AWAY], False),
         ([Failed("connect_failed", "refused", answer=Answer(0x88))], False),  # it answered CONNECT, and is not there
         ([Failed("cannot_connect", "no such secret")], False),
@@ -43,6 +45,17 @@ BUSY = Failed("broker_busy", "code 2", answer=Answer(2, "broker-a", 0))
 )
 def test_what_a_call_tells(sent: list[Sent], told: bool | None) -> None:
     assert was_answered(sent) is told
+
+
+def test_every_error_of_the_client_is_known() -> None:
+    """A new one must be put on one side, or among those that tell nothing."""
+    silent = {"held_back", "illegal_message", "rocketmq_error", "route_not_found"}
+    assert {each.name for each in _all(RocketMQError)} <= ANSWERED | NO_ANSWER | silent
+    assert ANSWERED.isdisjoint(NO_ANSWER)
+
+
+def _all(of: type[RocketMQError]) -> list[type[RocketMQError]]:
+    return [of, *(each for sub in of.__subclasses__() for each in _all(sub))]
 
 
 class _Made:
