@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mqbridge import triggers
 from mqbridge.flows import Flow, inbound, outbound, outflow, status
+from mqbridge.handler import check_rule
 from mqbridge.outcomes import Failed, Reject
 from mqbridge.rendering import render_plan
 from mqbridge.rules import InvalidRules, Rules, RulesError, load
@@ -42,6 +43,8 @@ def run(flow: str, rules_path: str, event_paths: list[str]) -> int:
             batch = triggers.receive(text)
             if isinstance(batch, triggers.PullRequest) and flow != "inbound":
                 raise triggers.UnreadableEvent(f"asks for a pull, which is for the inbound function, not {flow}")
+            if isinstance(batch, triggers.Batch) and batch.only_rule is not None:
+                check_rule(rules, flow, batch.only_rule)
         except StopIteration:
             return exit_code
         except (OSError, UnicodeDecodeError) as error:

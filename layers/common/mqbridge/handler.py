@@ -20,15 +20,16 @@ from mqbridge.delivery import Delivery, OpenSinks, Sinks, settled_records
 from mqbridge.flows import Flow
 from mqbridge.messages import Record
 from mqbridge.outcomes import Planned, Settled
-from mqbridge.rules import Rule, Rules
+from mqbridge.rules import Rules
 from mqbridge.sources import RefreshedRules
 from mqbridge.telemetry import Accounts, Counters, FunctionTelemetry, count_retries, count_sent, logger
 
 if TYPE_CHECKING:
     from mqbridge.pulling import Puller
 
-__all__ = ["Bridge", "handle", "using"]
+__all__ = ["Bridge", "check_rule", "handle", "using"]
 
+_TRY_AGAIN = "try again later"
 # Where the rules layer puts what config/rules.yaml was built into.
 DEFAULT_RULES = "/opt/rules.json"
 
@@ -125,21 +126,22 @@ class Bridge:
             raise triggers.UnreadableEvent(f"the event asks for a pull, which is for the inbound function, not {flow}")
 
     def _check_rule(self, flow: str, only_rule: str | None) -> None:
-        """Refuse what is meant for a rule that is not there: nobody would want it, and whoever sent it would take that for done."""
         if only_rule is None or only_rule in self._names:
             return
-        of_flow: dict[str, Sequence[Rule]] = {
-            "outbound": self.rules.outbound,
-            "inbound": self.rules.inbound,
-            "status": self.rules.status,
-        }
-        names = sorted(rule.rule_id for rule in of_flow.get(flow, self.rules.streamings))
-        if only_rule not in names:
-            told = ", ".join(names) or "there are none"
-            raise triggers.UnreadableEvent(
-                f"mqbridgerule: expected one of the {flow} rules ({told}), got {only_rule[:127]!r}"
-            )
+        check_rule(self.rules, flow, only_rule)
         self._names.add(only_rule)
+
+
+def check_rule(rules: Rules, flow: str, name: str) -> None:
+    """Refuse what is meant for a rule that is not there: nobody would want it, and whoever sent it would take that for done.
+
+    Raises:
+        UnreadableEvent: the flow has no such rule.
+    """
+    names = sorted(rule.rule_id for rule in rules.of_flow(flow))
+    if name not in names:
+        told = ", ".join(names) or "there are none"
+        raise triggers.UnreadableEvent(f"mqbridgerule: expected one of the {flow} rules ({told}), got {name[:127]!r}")
 
 
 def _plan(flow: Flow, rules: Rules, only_rule: str | None, records: Sequence[Record]) -> list[Planned]:
@@ -166,9 +168,10 @@ def handle(name: str, flow: Flow, event: Any, context: Context, *, may_pull: boo
     try:
         with _bridge(name, context) as bridge:
             return bridge.handle(name, flow, event, context, may_pull=may_pull)
-    except Exception:
-        # Rules that cannot be had now, a defect of ours. Senders by HTTP take most errors for a reason to drop what they sent.
-        answer = triggers.fault_answer(event)
+    except Exception as error:
+        # Rules that cannot be had now, a pull that failed, a defect of ours. Senders by HTTP take most errors for a reason to drop what
+        # they sent; only the second kind is told in words for them.
+        answer = triggers.fault_answer(event, str(error) if isinstance(error, triggers.Undelivered) else _TRY_AGAIN)
         if answer is None:
             raise
         logger().exception("invocation failed", extra={"function": name})

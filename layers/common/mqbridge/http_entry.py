@@ -7,18 +7,19 @@ asks of a request only what it needs, so neither is imported here.
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
-from mqbridge.triggers import HttpRequest, HttpResponse
+from mqbridge.http_access import admit
+from mqbridge.telemetry import logger
+from mqbridge.triggers import HttpRequest, HttpResponse, UnreadableEvent
 
-__all__ = ["FC_HEADERS", "Context", "Handler", "WebRequest", "http_function"]
+__all__ = ["Context", "Handler", "WebRequest", "http_function"]
 
 Handler = Callable[[Any, Any], Any]
 
 # Webhooks and brokers wait for half a minute or more; who waits longer gets the rest with the next try.
 ANSWER_WITHIN_S = 30.0
-# Function Compute's own headers, which a sender elsewhere could only have made up: they say that no token is needed.
-FC_HEADERS = "x-fc-"
 
 
 class WebRequest(Protocol):
@@ -53,11 +54,11 @@ def http_function(handler: Handler, request: WebRequest) -> tuple[str, int, dict
 
     200 all done, 503 with Retry-After something may still succeed, 400 it never can, 401 no valid token; docs/triggers.md has the rest.
     """
-    received = HttpRequest(
-        method=request.method,
-        path=request.path,
-        headers={name: value for name, value in request.headers.items() if not name.lower().startswith(FC_HEADERS)},
-        body=request.get_data(),
-    )
-    response: HttpResponse = handler(received, Context())
+    received = HttpRequest(method=request.method, path=request.path, headers=dict(request.headers.items()))
+    try:
+        admit(received)  # before the body: who may not send must not fill our memory
+        response: HttpResponse = handler(replace(received, body=request.get_data()), Context())
+    except UnreadableEvent as error:
+        logger().error("event refused", extra={"detail": str(error)})
+        response = error.answer
     return response.body, response.status, dict(response.headers)

@@ -4,8 +4,7 @@ It is Function Compute's custom runtime and custom container (`--fc`), and serve
 is waiting, so threads do; each request under way has a bridge of its own (mqbridge.handler).
 
 Function Compute posts events to /invoke, and to /initialize and /pre-stop when an instance begins and ends; all else is what an HTTP
-trigger passes on. It writes its headers `x-fc-...` itself, and takes no request that has some. Without `--fc` anybody may have written
-them, so they are left out: with them, no token would be asked for.
+trigger passes on. It writes its headers `x-fc-...` itself, and takes no request that has some; without `--fc` they mean nothing.
 """
 
 import argparse
@@ -23,8 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from mqbridge.http_access import NoAccess, admit, check_access
-from mqbridge.http_entry import FC_HEADERS, Context, Handler
-from mqbridge.telemetry import writes_metrics
+from mqbridge.http_entry import Context, Handler
+from mqbridge.telemetry import logger, writes_metrics
 from mqbridge.triggers import HttpRequest, HttpResponse, UnreadableEvent
 
 __all__ = ["HandlerServer", "main"]
@@ -34,8 +33,8 @@ MAX_PORT = 65_535
 # Function Compute's limit for a synchronous invocation.
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_DIGITS = 12  # of a number in a header or a setting
-# Function Compute keeps its connections, and asks for a quarter of an hour at least.
-IDLE_S = 900.0
+# Function Compute keeps its connections, and asks for a quarter of an hour at least. Proxies in front keep theirs for a minute or less.
+FC_IDLE_S, IDLE_S = 900.0, 75.0
 # Requests beyond this wait for their turn: each that is under way has connections of its own to the brokers.
 MAX_AT_ONCE = 16
 # Each has a thread, and may be idle for as long as above.
@@ -81,7 +80,7 @@ class HandlerServer(ThreadingHTTPServer):
 
     def answer(self, request: HttpRequest) -> HttpResponse:
         """Have the handler answer, when it is the request's turn."""
-        context = Context(request.header(_FC_REQUEST_ID), self._timeout_s)
+        context = Context(request.header(_FC_REQUEST_ID) if self.is_fc else "", self._timeout_s)
         with self._turns:
             response: HttpResponse = self._handler(request, context)
             return response
@@ -135,11 +134,11 @@ class _Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # connections stay
     default_request_version = "HTTP/1.0"  # answers to 0.9 would have no status
     server_version, sys_version = "mqbridge", ""
-    timeout = IDLE_S
     server: HandlerServer
 
     def setup(self) -> None:
         super().setup()
+        self.connection.settimeout(FC_IDLE_S if self.server.is_fc else IDLE_S)
         # An answer goes out in two writes: with Nagle's algorithm the second would wait for the peer's delayed acknowledgement.
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -152,6 +151,7 @@ class _Connection(BaseHTTPRequestHandler):
                     self.server.admit(self._request(b""))  # before the body: who may not send must not fill our memory
                 response = self._answer(self._body())
             except UnreadableEvent as error:
+                logger().error("event refused", extra={"detail": str(error)})
                 self.close_connection = True  # what is still to come would be read as the next request
                 answer = error.answer
                 headers = {**answer.headers, "connection": "close"}
@@ -185,12 +185,13 @@ class _Connection(BaseHTTPRequestHandler):
         return response
 
     def _request(self, body: bytes) -> HttpRequest:
-        headers = {
-            name: ",".join(self.headers.get_all(name, []))
-            for name in self.headers
-            if self.server.is_fc or not name.lower().startswith(FC_HEADERS)
-        }
-        return HttpRequest(method=self.command, path=self.path.partition("?")[0], headers=headers, body=body)
+        return HttpRequest(
+            method=self.command,
+            path=self.path.partition("?")[0],
+            headers={name: ",".join(self.headers.get_all(name, [])) for name in self.headers},
+            body=body,
+            is_from_fc=self.server.is_fc,
+        )
 
     def _refusal(self, refused: "_Refused") -> HttpResponse:
         self.close_connection = True  # what of the request is still to come would be read as the next

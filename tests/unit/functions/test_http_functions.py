@@ -91,6 +91,16 @@ def test_nobody_passes_for_function_compute(main: ModuleType) -> None:
     assert "x-fc-status" not in answer.headers
 
 
+def test_the_token_is_asked_for_before_the_body_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(Request):
+        def get_data(self) -> bytes:
+            pytest.fail("the body was read")
+
+    monkeypatch.setenv("MQBRIDGE_HTTP_AUTH", "env:HTTP_TOKEN")
+    monkeypatch.setenv("HTTP_TOKEN", "t")
+    assert http_function(functions.outbound.app.handler, Endless("POST", {}, b""))[1] == 401
+
+
 def test_every_request_has_an_id_of_its_own(main: ModuleType) -> None:
     """Two equal messages without ids are two messages."""
     with capture(RULES) as sent:
@@ -154,7 +164,8 @@ def test_whatever_is_posted_is_answered_with_what_senders_understand(
     body: bytes, content_type: str, attributes: dict[str, str], method: str
 ) -> None:
     request = Request(method, {"content-type": content_type, **attributes}, body)
-    with capture(RULES):
+    with capture(RULES), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MQBRIDGE_HTTP_AUTH", "platform")
         said, status, headers = http_function(functions.outbound.app.handler, request)
     assert status in (200, 400, 405, 503)
     assert isinstance(json.loads(said), dict)

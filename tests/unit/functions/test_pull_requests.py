@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,10 +64,10 @@ SERVED: dict[str, Any] = {
     "a CloudEvent in structured mode": post(PING, content_type="application/cloudevents+json"),
     "API Gateway 1.0": gateway(1),
     "API Gateway 2.0": gateway(2),
-    "an HTTP trigger of a custom runtime": post(ASKED, x_fc_request_id="1", x_fc_control_path="/http-invoke"),
+    "an HTTP trigger of a custom runtime": replace(post(ASKED, x_fc_control_path="/http-invoke"), is_from_fc=True),
 }
 INVOKED = {
-    name: HttpRequest(headers={"x-fc-request-id": "1", "x-fc-control-path": "/invoke"}, body=json.dumps(event).encode())
+    name: HttpRequest(headers={"x-fc-control-path": "/invoke"}, body=json.dumps(event).encode(), is_from_fc=True)
     for name, event in (("by hand", ASKED), ("time trigger", schedule("fc-timer")))
 }
 
@@ -171,6 +172,7 @@ def test_no_other_function_pulls(event: Any, pulls: list[dict[str, str]]) -> Non
         {**schedule("fc-timer"), "payload": "{"},
         {**schedule("fc-timer"), "payload": ASKED},
         {**PING, "data": "pull"},
+        {**PING, "subject": "devices/d1"},  # a device said so
         {**PING, "data": None, "data_base64": "?"},
         [ASKED],
     ],

@@ -245,7 +245,7 @@ def test_without_rules_http_callers_are_to_try_again(monkeypatch: pytest.MonkeyP
 
 def invoked(body: bytes, **headers: str) -> HttpRequest:
     given = {"X-Fc-Request-Id": "1-65a1", "X-Fc-Control-Path": "/invoke", **headers}
-    return HttpRequest(method="POST", path="/invoke", headers=given, body=body)
+    return HttpRequest(method="POST", path="/invoke", headers=given, body=body, is_from_fc=True)
 
 
 def test_a_custom_runtime_says_success_in_its_header() -> None:

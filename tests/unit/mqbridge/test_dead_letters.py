@@ -123,6 +123,18 @@ def test_a_letter_written_again_is_a_duplicate_and_one_that_failed_after_a_redri
     assert not set(redriven) & set(ids(Redrive(of="x", count=2)))
 
 
+def test_letters_of_senders_that_number_from_one_again_are_no_duplicates() -> None:
+    def id_of(event: Any, message: Any = None) -> str:
+        return letter(event, message=message).for_queue().deduplication_id
+
+    one, again, other = (id_of({}, publish(payload=payload)) for payload in (b"a", b"a", b"b"))
+    assert one == again != other
+    # Of one that cannot be read a queue says something else each time.
+    told = ({"body": body, "attributes": {"ApproximateReceiveCount": count}} for body, count in ("a1", "a2", "b1"))
+    one, again, other = (id_of(event, UNREADABLE) for event in told)
+    assert one == again != other
+
+
 # EventBridge.
 
 

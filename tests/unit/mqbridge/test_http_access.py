@@ -230,7 +230,7 @@ def test_a_custom_runtime_asks_requests_for_the_token_and_invocations_not(
     }
     sent = {name: value for name, value in headers.items() if value is not None}
     body = json.dumps([{"props": {"firstTopic": "devices"}, "body": "x"}]).encode()
-    answer = functions.outbound.app.handler(HttpRequest(path=path, headers=sent, body=body), None)
+    answer = functions.outbound.app.handler(HttpRequest(path=path, headers=sent, body=body, is_from_fc=True), None)
     assert (answer.status, answer.headers["x-fc-status"]) == statuses
 
 

@@ -12,8 +12,18 @@ from mqbridge.messages import ClientStatus, Record, RocketMQMessage
 from mqbridge.outcomes import Drop, Planned, Reject, Send
 from mqbridge.presence import SYS_TOPICS, read_payload, read_status
 from mqbridge.rules import Rules, load
-from mqbridge.triggers import read
-from tests.unit.mqbridge.support import EVENTS, MQTT_INSTANCE, command, document, outbound_rule, publish, quick, record
+from mqbridge.triggers import HttpRequest, read
+from tests.unit.mqbridge.support import (
+    EVENTS,
+    MQTT_INSTANCE,
+    command,
+    document,
+    outbound_rule,
+    publish,
+    quick,
+    record,
+    sqs_event,
+)
 
 
 def status_rule(rule_id: str = "presence", group: str | None = "GID_sensor", **more: Any) -> dict[str, Any]:
@@ -98,6 +108,31 @@ def test_an_event_that_comes_again_has_the_same_ids(name: str) -> None:
     cloud_event = {"specversion": "1.0", "id": "other", "source": "s", "type": "t", "data": event}
     assert of(event) == of(event) == of([cloud_event]) == of([{**cloud_event, "subject": "presence"}])
     assert all(len(message_id) == 32 for message_id, _ in of(event))
+
+
+@pytest.mark.parametrize("name", ["aws-connected", "emqx-disconnected", "apsaramq"])
+def test_an_event_comes_by_a_bus_in_every_way(name: str) -> None:
+    event = fixture(name)
+    cloud_event = {"specversion": "1.0", "id": "other", "source": "s", "type": "t", "data": event}
+    for detail in (event, cloud_event):
+        bus = {"id": "e", "detail-type": "x", "source": "y", "time": "2026-01-01T00:00:00Z", "detail": detail}
+        request = HttpRequest(body=json.dumps(bus).encode())
+        for form in (bus, [bus], sqs_event(bus), request):
+            assert [message.message_id for message in sent(form)] == [message.message_id for message in sent(event)]
+
+
+@pytest.mark.parametrize("depth", range(900, 1_000))
+def test_what_is_nested_too_deeply_takes_no_neighbour_down(depth: int) -> None:
+    deep = '{"clientId":"d1","time":1,"eventType":"connect","channelId":"c","x":' + "[" * depth + "]" * depth + "}"
+    event = sqs_event(fixture("aws-connected"), {})
+    event["Records"][1]["body"] = deep
+    first, _ = plan_event(event)
+    assert isinstance(first.outcome, Send)
+
+
+def test_a_malformed_element_of_an_array_fails_alone() -> None:
+    planned = plan_event([fixture("aws-connected"), {}, None])
+    assert [type(each.outcome) for each in planned] == [Send, Reject, Reject]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mqbridge_cli.main import main
-from tests.unit.mqbridge.support import EVENTS, document, inbound_rule, outbound_rule
+from tests.unit.mqbridge.support import EVENTS, document, inbound_rule, mqtt_event, outbound_rule
 
 COMMANDS = ("command", "fc-rocketmq", "fc-rocketmq-single", "fc-rocketmq-raw", "fc-rocketmq-self-managed", "sqs-fifo")
 NAMES = sorted(path.stem.removeprefix("trigger-") for path in EVENTS.glob("trigger-*.json"))
@@ -51,7 +51,16 @@ def test_a_request_that_brings_no_event_is_unreadable(
     assert "the body is not JSON" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["pull", "eventbridge"])
+def test_a_batch_for_a_rule_that_is_not_there_is_refused_as_by_the_function(
+    rules: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "event.json"
+    path.write_text(json.dumps([mqtt_event(mqbridgerule="unheard-of")]))
+    assert main(["dry-run", "outbound", "--rules", rules, str(path)]) == 2
+    assert "mqbridgerule: expected one of the outbound rules" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["pull", "eventbridge", "fc-timer", "cloudevent"])
 def test_a_pull_is_told_by_what_it_would_read(name: str, rules: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(EVENTS / f"schedule-{name}.json")
     assert main(["dry-run", "inbound", "--rules", rules, path]) == 0

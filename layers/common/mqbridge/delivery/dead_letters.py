@@ -64,10 +64,11 @@ class QueueMessage:
 class DeadLetter:
     """One dead letter, for whichever queue: the event as JSON, and the envelope.
 
-    What was received at one place in order is of one `lane`.
+    What was received at one place in order is of one `lane`. `digest` is of what the sender wrote: some number their events from 1 again.
     """
 
     id: str
+    digest: str
     rule: str | None
     time_ms: int
     lane: str
@@ -121,7 +122,7 @@ class DeadLetter:
         """The same for a letter that is written again, another for another rule's, and for an event that failed after a redrive: its
         first letter is removed, so its second must not be taken for a duplicate."""
         redriven = f"\0{self.redrive_count}" if self.redrive_count else ""
-        return f"{self.rule}\0{self.id}{redriven}"
+        return f"{self.rule}\0{self.id}\0{self.digest}{redriven}"
 
     def _within(self, limit_bytes: int) -> tuple[bytes, Mapping[str, Any]]:
         if len(self.event) <= limit_bytes:
@@ -166,6 +167,7 @@ def dead_letter(
         envelope |= {"redriveOf": redrive.of[:MAX_COORDINATE_LENGTH], "redriveCount": redrive.count}
     return DeadLetter(
         id=record.id,
+        digest=_digest_of(record, event),
         rule=name,
         time_ms=0 if isinstance(message, Reject) else message.time_ms,
         lane=_lane(record),
@@ -183,6 +185,18 @@ def _lane(record: Record) -> str:
     if isinstance(message, RocketMQMessage):
         return message.sharding_key or message.properties.get("mqttSecondTopic", "") or record.id
     return record.id
+
+
+def _digest_of(record: Record, event: bytes) -> str:
+    message = record.message
+    if isinstance(message, MqttMessage):
+        written = message.payload
+    elif isinstance(message, RocketMQMessage):
+        written = message.body
+    else:  # a queue says of the same message something else each time, but for its body
+        body = record.event.get("body")
+        written = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else event
+    return sha256(written).hexdigest()
 
 
 def _json(envelope: Mapping[str, Any]) -> str:

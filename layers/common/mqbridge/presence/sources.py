@@ -71,6 +71,8 @@ def read_status(value: Any, *, topic: str = "", instance_id: str = "", time_ms: 
         client_id, event_type, notices = form(value, topic, time_ms)
     except UnreadableNotice as error:
         client_id, fault = error.client_id, Reject(error.reason, error.detail)
+    except RecursionError:
+        fault = Reject("not_a_status_event", "nested too deeply")
     return ClientStatus(
         instance_id=instance_id or _instance_in(value),
         client_id=client_id,

@@ -1,6 +1,6 @@
 """The rules as flows use them: complete, resolved, indexed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Union
 
@@ -44,6 +44,16 @@ class Rules(Value):
     inbound_by_topic: Mapping[tuple[str, str], tuple[InboundRule, ...]] = field(init=False, repr=False)
     tasks_by_parent: "Mapping[tuple[str, str], TopicTasks]" = field(init=False, repr=False)
     status_by_client: StatusRules = field(init=False, repr=False, compare=False)
+
+    def of_flow(self, flow: str) -> "Sequence[Rule]":
+        """Return the rules that a flow carries messages by."""
+        of_flow: Mapping[str, Sequence[Rule]] = {
+            "outbound": self.outbound,
+            "inbound": self.inbound,
+            "status": self.status,
+            "outflow": self.streamings,
+        }
+        return of_flow[flow]
 
     def __post_init__(self) -> None:
         by_parent = {(str(rule.source.instance_id), rule.source.topic): rule for rule in self.outbound}

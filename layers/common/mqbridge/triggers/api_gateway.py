@@ -46,10 +46,10 @@ class ApiGateway:
             return PullRequest(answer=lambda numbers: _answer(read.answer(numbers)))
         return Batch(trigger=_Answering(read.trigger), records=read.records, only_rule=read.only_rule)
 
-    def unavailable(self, event: Any) -> Mapping[str, Any]:
+    def unavailable(self, event: Any, why: str) -> Mapping[str, Any]:
         """Return the answer to a request for which nothing could be done."""
         del event  # it may be the reason
-        return _answer(unavailable(HttpRequest()))
+        return _answer(unavailable(HttpRequest(), why))
 
     def refusal(self, event: Any, why: str) -> Mapping[str, Any]:
         """Return the answer to a request that can never be answered otherwise."""

@@ -7,6 +7,8 @@ understand it too.
 from typing import Any
 
 from mqbridge.triggers.batch import Batch, Invocation
+from mqbridge.triggers.cloudevents_batch import only_rule_of
+from mqbridge.triggers.fields import is_answered_by_id, is_cloud_event
 from mqbridge.triggers.raising import Raising
 from mqbridge.triggers.records import record_of
 from mqbridge.triggers.shapes import is_message
@@ -26,17 +28,20 @@ class Direct(Raising):
         """
         if not isinstance(event, list):
             return is_message(event)
-        return any(map(is_message, event)) and not any(
-            isinstance(each, dict) and ("specversion" in each or "eventSource" in each) for each in event
-        )
+        return any(map(is_message, event)) and not any(map(is_answered_by_id, event))
 
     def read(self, invocation: Invocation) -> Batch:
-        """Return one record per message; its id is a CloudEvent's own, else the invocation's with its place."""
+        """Return one record per message; its id is a CloudEvent's own, else the invocation's with its place.
+
+        Raises:
+            UnreadableEvent: a CloudEvent's `mqbridgerule` names no rule.
+        """
         event = invocation.event
         elements = event if isinstance(event, list) else [event]
         return Batch(
             trigger=self,
             records=tuple(record_of(each, id=_id_of(each) or invocation.id_of(at)) for at, each in enumerate(elements)),
+            only_rule=only_rule_of([each for each in elements if is_cloud_event(each)]),
         )
 
 

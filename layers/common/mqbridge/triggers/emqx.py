@@ -67,12 +67,14 @@ def _payload(columns: Mapping[str, Any]) -> bytes:
     try:
         # A body template with ${payload} outside quotes makes a JSON payload part of the object.
         if not isinstance(payload, str):
-            payload = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+            payload = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return bytes(payload.encode())
     except RecursionError as error:
         raise UnreadableRecord("payload: nested too deeply") from error
     except UnicodeEncodeError as error:
         raise UnreadableRecord("payload: expected Unicode text, got a lone surrogate") from error
+    except ValueError as error:
+        raise UnreadableRecord("payload: expected JSON, got a number that it cannot write") from error
 
 
 def _user_properties(properties: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -1,7 +1,7 @@
 """Function Compute's custom runtime and custom container: the invocation of an event function is an HTTP request, its body the event.
 
 The specification's request header `x-fc-control-path` is `/invoke` for events and `/http-invoke` for what an HTTP trigger passes on, which
-is a request like any other. Nothing else tells them apart: anybody may choose a path, but only Function Compute writes `x-fc-...`.
+is a request like any other. Nothing else tells them apart: anybody may choose a path, but nobody else's `x-fc-...` gets to such a server.
 
 Status 404 and the header `x-fc-status: 404` say that the function failed; without the header every answer counts as a success, and the
 event would be lost.
@@ -22,7 +22,7 @@ _FAILED = 404
 
 
 class FcCustomRuntime:
-    """HttpRequest(headers={"x-fc-request-id": ..., "x-fc-control-path": "/invoke"}, body=<any other event>)."""
+    """HttpRequest(is_from_fc=True, headers={"x-fc-request-id": ..., "x-fc-control-path": "/invoke"}, body=<any other event>)."""
 
     name = "fc_custom_runtime"
 
@@ -54,10 +54,10 @@ class FcCustomRuntime:
             groups=batch.groups,
         )
 
-    def unavailable(self, event: Any) -> HttpResponse:
+    def unavailable(self, event: Any, why: str) -> HttpResponse:
         """Return that the function failed."""
         del event  # it may be the reason
-        return _answer(_FAILED, "try again later")
+        return _answer(_FAILED, why)
 
     def refusal(self, event: Any, why: str) -> HttpResponse:
         """Return that the function failed, and why: there is nothing else that the platform understands."""

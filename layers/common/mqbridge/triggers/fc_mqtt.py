@@ -8,6 +8,7 @@ when it comes again. Two arrays with all the same messages in them have the same
 from typing import Any
 
 from mqbridge.triggers.batch import Batch, Invocation
+from mqbridge.triggers.fields import is_answered_by_id
 from mqbridge.triggers.raising import Raising
 from mqbridge.triggers.records import record_of
 
@@ -21,7 +22,7 @@ class FcMqtt(Raising):
 
     def matches(self, event: Any) -> bool:
         """Tell whether this is such an array; one element with its marks is enough, others may be broken."""
-        return isinstance(event, list) and any(map(_is_ours, event)) and not any(map(_is_others, event))
+        return isinstance(event, list) and any(map(_is_ours, event)) and not any(map(is_answered_by_id, event))
 
     def read(self, invocation: Invocation) -> Batch:
         """Return one record per message."""
@@ -33,7 +34,3 @@ class FcMqtt(Raising):
 
 def _is_ours(element: Any) -> bool:
     return isinstance(element, dict) and "props" in element and "body" in element
-
-
-def _is_others(element: Any) -> bool:
-    return isinstance(element, dict) and ("specversion" in element or "eventSource" in element)

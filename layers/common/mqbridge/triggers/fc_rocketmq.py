@@ -34,7 +34,7 @@ class FcRocketMQ(Raising):
             return is_from_fc(event)
         if any(map(is_cloud_event, event)):
             is_runner_s = isinstance(event[0], dict) and "mqbridgerule" in event[0]
-            return not is_runner_s and all(map(is_cloud_event, event)) and any(map(is_from_fc, event))
+            return not is_runner_s and any(map(is_from_fc, event)) and not any(map(_is_queue_message, event))
         return any(map(_is_raw, event)) and not any(map(_is_queue_message, event))
 
     def read(self, invocation: Invocation) -> Batch:

@@ -8,7 +8,18 @@ from typing import Any
 
 from mqbridge.triggers.batch import UnreadableRecord
 
-__all__ = ["data_of", "from_base64", "is_cloud_event", "keys_of", "kind_of", "pairs", "text", "whole", "whole_or"]
+__all__ = [
+    "data_of",
+    "from_base64",
+    "is_answered_by_id",
+    "is_cloud_event",
+    "keys_of",
+    "kind_of",
+    "pairs",
+    "text",
+    "whole",
+    "whole_or",
+]
 
 
 def text(source: Mapping[str, Any], key: str) -> str:
@@ -82,6 +93,11 @@ def from_base64(value: Any, name: str) -> bytes:
 def is_cloud_event(element: Any) -> bool:
     """Tell whether this is meant to be a CloudEvent, readable or not."""
     return isinstance(element, dict) and "specversion" in element
+
+
+def is_answered_by_id(element: Any) -> bool:
+    """Tell whether who sends such elements in an array hears which of them failed: CloudEvents and queue messages."""
+    return isinstance(element, dict) and ("specversion" in element or "eventSource" in element)
 
 
 def data_of(event: Mapping[str, Any]) -> Any:

@@ -44,9 +44,9 @@ class Http:
             only_rule=rule_of(request, elements),
         )
 
-    def unavailable(self, event: Any) -> HttpResponse:
+    def unavailable(self, event: Any, why: str) -> HttpResponse:
         """Return the answer to a request for which nothing could be done."""
-        return unavailable(event)
+        return unavailable(event, why)
 
     def refusal(self, event: Any, why: str) -> HttpResponse:
         """Return the answer to a request that can never be answered otherwise."""

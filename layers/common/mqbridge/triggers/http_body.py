@@ -35,13 +35,14 @@ def elements_of(request: HttpRequest) -> list[Any]:
     """
     if request.method.upper() != "POST":
         raise refused(request, f"expected POST, got {request.method[:20]}", 405, {"allow": "POST"})
-    if request.header("ce-specversion"):
+    media_type = request.header("content-type").partition(";")[0].strip().lower()
+    # The binding, 3: the content type says which mode it is, and only without one of CloudEvents' do the headers.
+    if request.header("ce-specversion") and not media_type.startswith("application/cloudevents"):
         return [_binary(request)]
     try:
         body = json.loads(request.body)
     except (ValueError, RecursionError) as error:
         raise refused(request, f"the body is not JSON: expected {_EXPECTED}") from error
-    media_type = request.header("content-type").partition(";")[0].strip().lower()
     if media_type == "application/cloudevents+json":
         is_expected = isinstance(body, dict) and "specversion" in body
     elif media_type == "application/cloudevents-batch+json":

@@ -18,18 +18,20 @@ from mqbridge.triggers.batch import UnreadableEvent
 __all__ = ["HttpRequest", "HttpResponse", "done", "refused", "response_to", "unavailable"]
 
 _JSON = {"content-type": "application/json"}
+TRY_AGAIN = "try again later"
 MAX_NAMED = 100
 FAULT_RETRY_S = 10
 MAX_DETAIL_LENGTH = 300
-# Function Compute's header on every request, and in the answer to one: without it, it counts any answer of a custom runtime as a success.
-_FC_REQUEST, _FC_STATUS = "x-fc-request-id", "x-fc-status"
+# Function Compute's header in the answer of a custom runtime: without it, it counts any answer as a success.
+_FC_STATUS = "x-fc-status"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
     """A request as a server has received it; `headers` have any case, `path` has no query.
 
-    `is_vouched_for`: the gateway that hands it on has authenticated its sender.
+    `is_vouched_for`: the gateway that hands it on has authenticated its sender. `is_from_fc`: Function Compute hands it to a custom
+    runtime, where nobody else can reach the server. No header says either: anybody may write one.
     """
 
     method: str = "POST"
@@ -37,15 +39,11 @@ class HttpRequest:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # one of them is a secret
     body: bytes = field(default=b"", repr=False)
     is_vouched_for: bool = False
+    is_from_fc: bool = False
 
     def header(self, name: str) -> str:
         """Return a header's value, "" if there is none."""
         return next((value for each, value in self.headers.items() if each.lower() == name), "")
-
-    @property
-    def is_from_fc(self) -> bool:
-        """Whether Function Compute hands this to a custom runtime."""
-        return bool(self.header(_FC_REQUEST))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +86,9 @@ def refused(
     return UnreadableEvent(why, answer=_response(request, status, headers or {}, {"error": why}))
 
 
-def unavailable(request: HttpRequest) -> HttpResponse:
+def unavailable(request: HttpRequest, why: str = TRY_AGAIN) -> HttpResponse:
     """Return the answer when nothing could be done, for a reason that is not the request's."""
-    return _response(request, 503, {"retry-after": str(FAULT_RETRY_S)}, {"error": "try again later"})
+    return _response(request, 503, {"retry-after": str(FAULT_RETRY_S)}, {"error": why})
 
 
 def _response(request: HttpRequest, status: int, headers: Mapping[str, str], body: Mapping[str, Any]) -> HttpResponse:

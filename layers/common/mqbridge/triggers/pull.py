@@ -9,6 +9,7 @@ from typing import Any
 
 from mqbridge.triggers.batch import Invocation, PullRequest
 from mqbridge.triggers.fields import data_of
+from mqbridge.triggers.shapes import is_publish
 
 __all__ = ["Pull", "asks_to_pull"]
 
@@ -37,7 +38,7 @@ def asks_to_pull(event: Any) -> bool:
     if not isinstance(event, dict):
         return False
     if "specversion" in event:
-        return bool(data_of(event) == _ASKED)
+        return not is_publish(event) and bool(data_of(event) == _ASKED)
     if "triggerTime" in event:
         return _is_asked(event.get("payload"))
     return event == _ASKED or (event.get("detail-type") == "Scheduled Event" and event.get("source") in _SCHEDULERS)

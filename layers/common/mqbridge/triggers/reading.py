@@ -72,13 +72,14 @@ def receive(
     return trigger_of(value, is_raw=raw is not None).read(invocation)
 
 
-def fault_answer(event: Any) -> Any:
+def fault_answer(event: Any, why: str) -> Any:
     """Return what the sender of an event wants to hear when nothing could be done with it now; None where that is an error.
 
     Args:
         event: as the platform hands it over.
+        why: for people.
     """
-    return _answer_of_server(event, lambda server, value: server.unavailable(value))
+    return _answer_of_server(event, lambda server, value: server.unavailable(value, why))
 
 
 def refusal(event: Any, why: str) -> Any:

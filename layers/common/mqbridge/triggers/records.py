@@ -30,6 +30,8 @@ def record_of(
         message: Any = read_status(element, time_ms=time_ms) or read_message(element, id=id, time_ms=time_ms)
     except UnreadableRecord as error:
         message = Reject("unreadable_record", str(error))
+    except RecursionError:
+        message = Reject("unreadable_record", "nested too deeply")
     return Record(
         id=id,
         attempt=attempt,

@@ -15,8 +15,9 @@ from mqbridge.messages import MqttMessage, RocketMQMessage
 from mqbridge.triggers.batch import UnreadableRecord
 from mqbridge.triggers.emqx import PUBLISH, is_emqx, read_emqx
 from mqbridge.triggers.fields import from_base64, keys_of, kind_of, pairs, text, whole, whole_or
+from rocketmq_remoting import is_message_id
 
-__all__ = ["is_message", "is_publish", "is_wrapped", "read_message", "time_ms_of"]
+__all__ = ["is_eventbridge", "is_message", "is_publish", "is_wrapped", "read_message", "time_ms_of"]
 
 _EXPECTED = (
     "a CloudEvent with data, an object with props and body (MQTT), one with topic and body (RocketMQ), "
@@ -38,7 +39,7 @@ def is_message(element: Any) -> bool:
     """Tell whether this is meant to be a message, readable or not: what has the marks of one of the shapes."""
     if not isinstance(element, dict):
         return False
-    if "specversion" in element or "payload_b64" in element or is_emqx(element) or _is_eventbridge(element):
+    if "specversion" in element or "payload_b64" in element or is_emqx(element) or is_eventbridge(element):
         return True
     return "body" in element and ("topic" in element or "props" in element)
 
@@ -52,7 +53,9 @@ def is_wrapped(data: Any) -> bool:
         return False
     if "payload_b64" in data and "topic" in data:
         return data.keys() <= _IOT_COLUMNS
-    return ("body" in data and data.keys() <= _MESSAGE_KEYS) or (data.get("event") == PUBLISH and is_emqx(data))
+    if "body" in data and ("props" in data or "topic" in data):
+        return data.keys() <= _MESSAGE_KEYS
+    return data.get("event") == PUBLISH and is_emqx(data)
 
 
 def is_publish(event: Mapping[str, Any]) -> bool:
@@ -71,7 +74,7 @@ def read_message(element: Any, *, id: str, time_ms: int) -> MqttMessage | Rocket
         raise UnreadableRecord(f"expected {_EXPECTED}, got {kind_of(element)}")
     if "specversion" in element:
         return _cloud_event(element, id, time_ms)
-    if not _is_eventbridge(element):
+    if not is_eventbridge(element):
         return _bare(element, "", id, time_ms)
     # As its rule puts it into a queue.
     if element.get("time") is not None:
@@ -82,13 +85,14 @@ def read_message(element: Any, *, id: str, time_ms: int) -> MqttMessage | Rocket
     return _cloud_event(element, id, time_ms) if "specversion" in element else _bare(element, "", id, time_ms)
 
 
-def _is_eventbridge(element: Any) -> bool:
+def is_eventbridge(element: Any) -> bool:
+    """Tell whether this is an event of a bus, by itself or as its rule puts it into a queue."""
     return isinstance(element, dict) and "detail-type" in element and "detail" in element
 
 
 def _cloud_event(event: Mapping[str, Any], fallback_id: str, fallback_time_ms: int) -> MqttMessage | RocketMQMessage:
     subject, kind, data = text(event, "subject"), text(event, "type"), event.get("data")
-    source_id = text(event, "id") or fallback_id
+    source_id = _source_id(event, kind) or fallback_id
     time_ms = time_ms_of(event["time"]) if event.get("time") is not None else fallback_time_ms
     raw = from_base64(event["data_base64"], "data_base64") if "data_base64" in event else None
     if raw is not None:
@@ -106,6 +110,15 @@ def _cloud_event(event: Mapping[str, Any], fallback_id: str, fallback_time_ms: i
         time_ms=time_ms,
         content_type=text(event, "datacontenttype"),
     )
+
+
+def _source_id(event: Mapping[str, Any], kind: str) -> str:
+    """Return what identifies a CloudEvent (specification 1.0, section 3.1.1): id and source together, as ids may be small numbers.
+
+    An id of ours, or of a message queue, is one by itself: it stays as it is.
+    """
+    own, source = text(event, "id"), text(event, "source")
+    return own if not own or not source or kind.startswith(_OURS) or is_message_id(own) else f"{source} {own}"
 
 
 def _parsed(raw: bytes) -> Any:
@@ -203,12 +216,14 @@ def _body(data: Mapping[str, Any]) -> bytes:
         raise UnreadableRecord(f"bodyEncoding: expected utf-8 or base64, got {str(encoding)[:50]!r}")
     try:
         if not isinstance(body, str):  # a platform that was told the body is JSON has parsed it
-            body = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+            body = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return bytes(body.encode())
     except RecursionError as error:
         raise UnreadableRecord("body: nested too deeply") from error
     except UnicodeEncodeError as error:
         raise UnreadableRecord("body: expected Unicode text, got a lone surrogate") from error
+    except ValueError as error:
+        raise UnreadableRecord("body: expected JSON, got a number that it cannot write") from error
 
 
 def _required_topic(topic: str, name: str) -> str:

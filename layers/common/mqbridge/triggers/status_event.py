@@ -5,8 +5,10 @@ events. The invocation is asynchronous: an error is the only answer that the pla
 from typing import Any
 
 from mqbridge.triggers.batch import Batch, Invocation
+from mqbridge.triggers.fields import is_answered_by_id
 from mqbridge.triggers.raising import Raising
 from mqbridge.triggers.records import record_of
+from mqbridge.triggers.shapes import is_message
 from mqbridge.triggers.status_shapes import is_status
 
 __all__ = ["StatusEvent"]
@@ -18,8 +20,10 @@ class StatusEvent(Raising):
     name = "status_event"
 
     def matches(self, event: Any) -> bool:
-        """Tell whether this is such an event."""
-        return bool(event) and all(map(is_status, event)) if isinstance(event, list) else is_status(event)
+        """Tell whether this is such an event, or an array with at least one: others in it may be broken."""
+        if not isinstance(event, list):
+            return is_status(event)
+        return any(map(is_status, event)) and not any(is_message(each) or is_answered_by_id(each) for each in event)
 
     def read(self, invocation: Invocation) -> Batch:
         """Return one record per event; its id follows from what the invocation holds."""
