@@ -34,7 +34,7 @@ class AccountedService(LambdaService):
         if kind is None:
             values = self.written()
             assert values, "no function wrote metrics"
-            assert faults_of(values) == []
+            assert not faults_of(values), faults_of(values)
 
     def written(self) -> Values:
         """Return the sums of what all environments wrote."""
