@@ -5,7 +5,10 @@ import datetime
 import json
 import re
 import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -426,7 +429,21 @@ def test_rules_sources_that_the_template_takes_are_what_the_code_reads(source: s
     assert SHARED["Environment"]["Variables"]["MQBRIDGE_RULES"] == {"Ref": "RulesSource"}
 
 
-@pytest.mark.parametrize("source", ["rules.yaml", "ssm:name", "appconfig:App name/env/profile", "s3://bucket", "{}"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("rules.yaml", "ssm:name", "appconfig:App name/env/profile", "s3://bucket", "{}"),
+        # Wildcards in a policy: they would permit more than the rules.
+        *(
+            "ssm:/*",
+            "ssm:/mqbridge/rule?",
+            "s3://bucket/*",
+            "s3://bucket/rules?.json",
+            "s3://b*/rules.json",
+            "s3://?/a",
+        ),
+    ],
+)
 def test_rules_sources_that_could_not_be_permitted_are_refused(source: str) -> None:
     assert not re.search(DOCUMENT["Parameters"]["RulesSource"]["AllowedPattern"], source)
 
@@ -620,7 +637,7 @@ def stuck_alarm(flow: str) -> dict[str, Any]:
     return alarm
 
 
-def evaluated_math(alarm: dict[str, Any], data: dict[str, int]) -> int:
+def evaluated_math(alarm: dict[str, Any], data: Mapping[str, int]) -> int:
     """Return what CloudWatch makes of an alarm's expression of metrics, by their dimension `outcome`; no data, no datum."""
     expression = next(each["Expression"] for each in alarm["Metrics"] if each["ReturnData"])
     metrics = {each["Id"]: each["MetricStat"]["Metric"] for each in alarm["Metrics"] if "MetricStat" in each}
@@ -673,6 +690,88 @@ def test_an_alarm_about_a_function_that_delivers_nothing_looks_at_its_flow_and_e
     ]
     assert {each["flow"] for each in watched} == {flow}
     assert {each["outcome"] for each in watched} == set(OUTCOME_WORDS.values()) - {"dropped"}
+
+
+SHIPPED = load(ROOT / "config/rules.yaml")
+DAY_S = 86_400
+
+
+def delays_of(strategy: RetryStrategy | None) -> list[float]:
+    """Return the delays of a strategy, the longest that chance allows; of one without an end the first 999."""
+    delays = (next_delay_s(strategy, attempt=attempt, age_s=0.0, chance=1.0) for attempt in range(1, 1000))
+    return [delay for delay in delays if delay is not None]
+
+
+def latest_s(flow: str) -> float:
+    """Return how much later than its delay a retry may be counted: its batch is collected and its invocation lasts."""
+    function = FUNCTIONS[flow.capitalize()]
+    timeout_s: float = function.get("Timeout", SHARED["Timeout"])
+    window_s: float = batch_of(function)["MaximumBatchingWindowInSeconds"]
+    return timeout_s + window_s
+
+
+def period_of(alarm: dict[str, Any]) -> int:
+    (period,) = {each["MetricStat"]["Period"] for each in alarm["Metrics"] if "MetricStat" in each}
+    assert isinstance(period, int)
+    return period
+
+
+def is_raised(alarm: dict[str, Any], counted: Iterable[tuple[float, str]], phase_s: float) -> list[bool]:
+    """Return of each period whether the alarm is raised after it, from the first in which an outcome was counted.
+
+    Args:
+        alarm: of template.yaml.
+        counted: when which outcome was counted.
+        phase_s: how long before time 0 a period begins.
+    """
+    assert "DatapointsToAlarm" not in alarm
+    period_s, several = period_of(alarm), alarm["EvaluationPeriods"]
+    periods: dict[int, Counter[str]] = {}
+    for at_s, outcome in counted:
+        periods.setdefault(int((at_s + phase_s) // period_s), Counter())[outcome] += 1
+    breached = [
+        evaluated_math(alarm, periods.get(each, {})) > alarm["Threshold"]
+        for each in range(min(periods), max(periods) + 1)
+    ]
+    return [index + 1 >= several and all(breached[index + 1 - several : index + 1]) for index in range(len(breached))]
+
+
+def phases(alarm: dict[str, Any]) -> range:
+    return range(0, period_of(alarm), 15)
+
+
+@pytest.mark.parametrize("flow", [name.lower() for name in FUNCTIONS])
+def test_no_period_of_an_alarm_lies_between_two_tries_by_the_shipped_rules(flow: str) -> None:
+    strategies = {rule.run_options.retry_strategy for rule in SHIPPED.of_flow(flow)}
+    assert strategies
+    for strategy in strategies:
+        assert period_of(stuck_alarm(flow)) >= max(delays_of(strategy)) + latest_s(flow)
+
+
+@pytest.mark.parametrize("every_s", [DAY_S, 20 * 60], ids=["a single message", "a message every 20 minutes"])
+@pytest.mark.parametrize("flow", [name.lower() for name in FUNCTIONS])
+def test_an_outage_is_told_from_the_second_period_on(flow: str, every_s: int) -> None:
+    alarm = stuck_alarm(flow)
+    delays = delays_of(RetryStrategy(push_retry_strategy="EXPONENTIAL_DECAY_RETRY"))
+    assert delays[:3] == [1, 2, 4]
+    assert max(delays) == 512
+    assert sum(delays) > 0.98 * DAY_S
+    for late_s in (0.0, latest_s(flow)):
+        tries = list(accumulate((delay + late_s for delay in delays), initial=0.0))
+        failures = [(sent_s + each, "failed") for sent_s in range(0, DAY_S, every_s) for each in tries]
+        for phase_s in phases(alarm):
+            first, *others = is_raised(alarm, failures, phase_s)
+            assert not first
+            assert all(others), phase_s
+
+
+@pytest.mark.parametrize("flow", [name.lower() for name in FUNCTIONS])
+def test_a_failure_and_then_a_success_are_no_alarm(flow: str) -> None:
+    alarm = stuck_alarm(flow)
+    for delay_s in set(delays_of(RetryStrategy(push_retry_strategy="EXPONENTIAL_DECAY_RETRY"))):
+        for phase_s in phases(alarm):
+            counted = [(0.0, "failed"), (delay_s + latest_s(flow), "delivered")]
+            assert not any(is_raised(alarm, counted, phase_s)), (delay_s, phase_s)
 
 
 def test_dead_letters_of_every_flow_are_told() -> None:
