@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from mqbridge.delivery import Settlement, settled_records
 from mqbridge.messages import Record
 from mqbridge.outcomes import Failed, Planned, Reject
+from mqbridge.patience import until
 from mqbridge.values import Value
 
 __all__ = ["Time", "carry"]
@@ -78,7 +79,7 @@ def carry(
     if not groups:
         planned = _planned(records, plan, time_left)
         decided(planned)
-        return deliver(planned, time_left.sending_deadline())
+        return _delivered(planned, deliver, time_left)
     settlements: list[Settlement] = []
     failed: dict[str, Settlement] = {}
     for number, places in enumerate(_rounds(groups)):
@@ -87,7 +88,7 @@ def carry(
         planned = _planned(ready, plan, time_left, is_first=number == 0)
         decided(planned)
         decided(held)
-        done = deliver(planned, time_left.sending_deadline()) if ready else []
+        done = _delivered(planned, deliver, time_left) if ready else []
         settlements += [*done, *held]
         group_of = {id(records[at]): groups[at] for at in places}
         for record, outcome in settled_records(done):
@@ -107,6 +108,13 @@ def _planned(
 ) -> list[Planned]:
     if time_left.end is None:
         return plan(records)
+    with until(time_left.planning):  # what operators look up has to come by then
+        return _planned_in_time(records, plan, time_left, is_first=is_first)
+
+
+def _planned_in_time(
+    records: Sequence[Record], plan: Callable[[Sequence[Record]], list[Planned]], time_left: Time, *, is_first: bool
+) -> list[Planned]:
     planned: list[Planned] = []
     for at, record in enumerate(records):
         # The first in any case: a function whose time never suffices would else never get anything done, nor say so.
@@ -115,6 +123,14 @@ def _planned(
             break
         planned += plan([record])
     return planned
+
+
+def _delivered(
+    planned: Sequence[Planned], deliver: Callable[[Sequence[Planned], float], list[Settlement]], time_left: Time
+) -> list[Settlement]:
+    deadline = time_left.sending_deadline()
+    with until(deadline):  # for secrets too, which are looked up to connect
+        return deliver(planned, deadline)
 
 
 def _rounds(groups: Sequence[str]) -> Iterator[list[int]]:

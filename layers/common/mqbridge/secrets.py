@@ -6,8 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from mqbridge.patience import OutOfTime, within
 
 __all__ = ["UnresolvedSecret", "expire", "resolve", "resolve_if_reference"]
 
@@ -16,8 +19,10 @@ CACHE_S = 300.0
 # And not sooner than this, whoever says that it has expired, and after AWS could not be asked: a broker that refuses everything must
 # not make every batch a request.
 ASK_AGAIN_S = 10.0
-# With two attempts, each to connect and to read, less than a handler has for sending: a store that hangs fails its own instance only.
+# For each of two attempts, to connect and to read. And for all of it, whatever the number of addresses, boto3's import included: less than
+# a handler has for sending, so that a store that hangs fails its own instance only.
 AWS_TIMEOUT_S = 2.0
+ANSWER_S = 6.0
 
 
 class UnresolvedSecret(Exception):
@@ -132,7 +137,7 @@ def _from_aws(service: str, name: str, clock: Callable[[], float]) -> str:
         if known is not None and now < known.good_until:
             return known.secret
         try:
-            secret = _ask_aws(service, name)
+            secret = _asked_in_time(service, name)
         except _Unreadable as error:
             if known is None:
                 raise
@@ -151,6 +156,13 @@ def _say_overdue(reference: str, why: str) -> None:
     logger().warning(
         "secret cannot be looked at again; it is used as it was", extra={"secret": reference, "detail": why}
     )
+
+
+def _asked_in_time(service: str, name: str) -> str:
+    try:
+        return within(ANSWER_S, partial(_ask_aws, service, name))
+    except OutOfTime as error:
+        raise _Unreadable(str(error)) from None
 
 
 def _ask_aws(service: str, name: str) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,7 @@ from mqbridge.delivery import Settlement
 from mqbridge.handler import Bridge, using
 from mqbridge.messages import Record
 from mqbridge.outcomes import Delivered, Failed, Planned, Send
+from mqbridge.patience import OutOfTime, within
 from mqbridge.rules import load
 from mqbridge.triggers import visibility
 from tests.unit.mqbridge.support import (
@@ -103,6 +106,34 @@ def test_where_nobody_says_how_much_time_is_left_all_is_planned() -> None:
     world = World(clock, planning_s=100.0)
     assert carried(world, clock, None, 3) == []
     assert world.deadlines == [clock.now + SEND_TIMEOUT_S]
+
+
+@pytest.mark.parametrize("step", ["planning", "sending"])
+def test_nothing_is_waited_for_longer_than_its_part_of_the_time(step: str) -> None:
+    """A function that a transform invokes may hang, and a store of secrets: neither ends the invocation."""
+    hanging = threading.Event()
+
+    def wait() -> Failed:
+        try:
+            within(30.0, lambda: hanging.wait(30.0))
+        except OutOfTime:
+            return Failed("function_unavailable", "hangs")
+        return Failed("not_reached", "")
+
+    def plan(records: Sequence[Record]) -> list[Planned]:
+        return [Planned(each, None, wait() if step == "planning" else Send((publish(),))) for each in records]
+
+    def deliver(planned: Sequence[Planned], deadline: float) -> list[Settlement]:
+        del deadline
+        if step == "sending":
+            return [Settlement(each.record, None, wait()) for each in planned]
+        return [Settlement(each.record, None, each.outcome) for each in planned if isinstance(each.outcome, Failed)]
+
+    began = time.monotonic()
+    settled = carry([record(publish(), id="a")], (), plan, deliver, Time.of(ANSWER_MARGIN_S + 0.2))
+    assert time.monotonic() - began < ANSWER_MARGIN_S + 0.2
+    assert [each.outcome for each in settled] == [Failed("function_unavailable", "hangs")]
+    hanging.set()
 
 
 def test_of_groups_no_round_begins_that_would_not_end() -> None:

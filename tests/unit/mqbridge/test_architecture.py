@@ -120,7 +120,7 @@ def test_functions_import_nothing_but_the_package() -> None:
 
 
 # Of no subject: what any room may use.
-TOOLS = {"later", "values"}
+TOOLS = {"later", "patience", "values"}
 # DESIGN.md section 2: what each room may use of mqbridge, beside itself.
 MAY_USE = {
     "messages": {"outcomes"},

@@ -413,6 +413,26 @@ def test_the_body_of_binary_mode_is_the_data() -> None:
     assert mqtt(binary(b"", subject="devices/d1")).payload == b""
 
 
+@pytest.mark.parametrize(
+    ("written", "topic"),
+    [
+        ('"devices/d1"', "devices/d1"),
+        (r'"devices/\"d\\1"', 'devices/"d\\1'),
+        ('"devices/d%20%22"', 'devices/d "'),
+        ('"', '"'),
+        ('devices/"d"', 'devices/"d"'),
+    ],
+)
+def test_values_of_attributes_may_be_quoted(written: str, topic: str) -> None:
+    """HTTP's binding 1.0, 3.1.3.2, for receivers."""
+    assert mqtt(binary(b"on", subject=written)).topic == topic
+
+
+def test_levels_without_a_slash_get_one() -> None:
+    for levels, topic in (("/d1/up", "devices/d1/up"), ("d1/up", "devices/d1/up"), ("", "devices"), ("/", "devices/")):
+        assert mqtt({"props": {"firstTopic": "devices", "secondTopic": levels}, "body": ""}).topic == topic
+
+
 def test_binary_mode_carries_our_own_shapes_too() -> None:
     record = only(binary(mqtt_event()["data"], type="mqtt:Topic:SendMessage"))
     assert isinstance(record.message, MqttMessage)

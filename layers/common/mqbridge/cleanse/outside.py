@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mqbridge.patience import within
 from mqbridge.values import Value
 
 from .operators import Rejected, Unavailable
@@ -19,9 +21,11 @@ __all__ = ["LambdaAnswer", "Outside", "RealOutside"]
 # Two attempts, each to connect and to read, as for dead letters: the first finds out that a frozen function's connection is dead.
 DYNAMODB_TIMEOUT_S = 1.0
 DYNAMODB_ATTEMPTS = 2
+DYNAMODB_CALL_S = 6.0  # whatever the number of addresses, and boto3's import
 # A function may be cold and slow, and it may act: it is asked once, and again only when the record is retried.
 LAMBDA_CONNECT_TIMEOUT_S = 1.0
 LAMBDA_READ_TIMEOUT_S = 30.0
+LAMBDA_CALL_S = LAMBDA_READ_TIMEOUT_S + 2.0
 # What AWS says of a request that will never be any better; anything else (throttled, no such table yet, no permission yet) may pass.
 _REFUSALS = frozenset(
     {
@@ -105,7 +109,7 @@ class RealOutside:
         self, table: str, region: str | None, key: Mapping[str, Mapping[str, str]]
     ) -> Mapping[str, Any] | None:
         try:
-            answer = _dynamodb(region).get_item(TableName=table, Key=dict(key))
+            answer = within(DYNAMODB_CALL_S, lambda: _dynamodb(region).get_item(TableName=table, Key=dict(key)))
         except Exception as error:
             raise _translated(error, "enrichment", f"table {table}") from None
         return answer.get("Item")
@@ -125,13 +129,14 @@ class RealOutside:
 
     def invoke(self, arn: str, payload: bytes) -> LambdaAnswer:
         try:
-            answer = _lambda(arn.split(":")[3]).invoke(
-                FunctionName=arn, InvocationType="RequestResponse", Payload=payload
-            )
-            content = answer["Payload"].read()
+            return within(LAMBDA_CALL_S, partial(_invoke, arn, payload))
         except Exception as error:
             raise _translated(error, "function", arn) from None
-        return LambdaAnswer(payload=content, is_failure="FunctionError" in answer)
+
+
+def _invoke(arn: str, payload: bytes) -> LambdaAnswer:
+    answer = _lambda(arn.split(":")[3]).invoke(FunctionName=arn, InvocationType="RequestResponse", Payload=payload)
+    return LambdaAnswer(payload=answer["Payload"].read(), is_failure="FunctionError" in answer)
 
 
 _clients: dict[tuple[str, str | None], Any] = {}

@@ -3,10 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mqbridge.delivery.sinks import Sent
 from mqbridge.outcomes import Delivered, Failed
+from mqbridge.patience import within
 
 if TYPE_CHECKING:
     from botocore.config import Config
@@ -24,6 +26,7 @@ MAX_BATCH_BYTES = 262_144
 # because the first finds out that a frozen function's connection is dead.
 TIMEOUT_S = 1.0
 ATTEMPTS = 2
+CALL_S = 6.0  # whatever the number of addresses, and boto3's import
 
 _clients: dict[tuple[str, str], Any] = {}
 _lock = threading.Lock()  # boto3 makes clients without one
@@ -84,7 +87,7 @@ def put_in_batches(
             problem = "no time left"
         if not problem:
             try:
-                failures = put(batch)
+                failures = within(min(CALL_S, deadline - time.monotonic()), partial(put, batch))
             except Exception as error:
                 problem = _said(error)
         for at in range(len(batch)):

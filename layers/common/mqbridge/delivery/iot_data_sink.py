@@ -6,12 +6,14 @@ Delivered is the API's answer. Nothing is waited for but answers: what AWS refus
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from mqbridge.aws_iot import MAX_QOS
 from mqbridge.delivery.sinks import Outgoing, Sent
 from mqbridge.messages import MqttMessage
 from mqbridge.outcomes import Delivered, Failed, Reject
+from mqbridge.patience import OutOfTime, within
 from mqbridge.rules import MqttInstance
 
 __all__ = ["IotDataSink", "outcome_of"]
@@ -105,7 +107,7 @@ class _Batch:
             if time.monotonic() + REQUEST_S > self._deadline:
                 return _NO_TIME
             try:
-                self._client.publish(**_arguments(message))
+                within(self._deadline - time.monotonic(), partial(self._client.publish, **_arguments(message)))
             except Exception as error:
                 outcome = outcome_of(error, self._instance_id)
                 if isinstance(outcome, Failed) and outcome.reason == "connect_failed":
@@ -164,7 +166,7 @@ def outcome_of(error: Exception, instance_id: str) -> Failed | Reject:
             return Reject("broker_forbids", said)
         is_illegal = code in _ILLEGAL or error.response["ResponseMetadata"].get("HTTPStatusCode") in _TOO_LARGE
         return Reject("illegal_message", said) if is_illegal else Failed("broker_refused", said)
-    if isinstance(error, exceptions.HTTPClientError):
+    if isinstance(error, exceptions.HTTPClientError | OutOfTime):
         return Failed("outcome_unknown", f"{instance_id}: {_said(error)}", is_unknown=True)
     # Nothing was sent: no connection, or no credentials.
     return Failed("connect_failed", f"{instance_id}: {_said(error)}")

@@ -6,6 +6,7 @@ published at the QoS that it takes.
 
 import itertools
 import os
+import socket
 import time
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ from mqbridge.delivery.sinks import Outgoing, Sent
 from mqbridge.messages import MqttMessage
 from mqbridge.mqtt import KEEP_ALIVE_S, Publish, address_of, expire_secrets, new_client
 from mqbridge.outcomes import Answer, Delivered, Failed, Reject
+from mqbridge.patience import within
 from mqbridge.rules import MqttInstance
 from mqbridge.secrets import UnresolvedSecret
 
@@ -115,13 +117,16 @@ class _Connection:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_acknowledged = self._on_acknowledged
-        client.connect_timeout = max(0.1, deadline - time.monotonic())
-        client.connect(*address_of(instance), keepalive=KEEP_ALIVE_S)
+        # In a thread that may be left behind: what it connects to then is of no use to anybody.
+        within(
+            deadline - time.monotonic(), lambda: self._connect(address_of(instance), deadline), lambda _: self.close()
+        )
         while self._refusal is not None and not self._is_lost and time.monotonic() < deadline:
             client.drive(0.05)
         if self._refusal is not None:
-            self.close()
-            raise (_NotLetIn if self._is_not_let_in else _Refused)(self._refusal, self._answer)
+            refused = (_NotLetIn if self._is_not_let_in else _Refused)(self._refusal, self._answer)
+            self.close()  # which has words of its own for the end of a connection
+            raise refused
 
     def is_alive(self) -> bool:
         """Tell whether the connection can be trusted with messages, after reading what the broker may have said meanwhile."""
@@ -155,6 +160,13 @@ class _Connection:
         """Disconnect, without waiting for anything."""
         self._client.disconnect()
         self._client.write_out()
+
+    def _connect(self, address: tuple[str, int], deadline: float) -> None:
+        """Connect to the first of the host's addresses that answers; each gets its share of the time."""
+        host, port = address
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        self._client.connect_timeout = max(0.1, (deadline - time.monotonic()) / len(addresses))
+        self._client.connect(host, port, keepalive=KEEP_ALIVE_S)
 
     def _publish(self, message: MqttMessage) -> None:
         qos = min(message.qos, self._max_qos)

@@ -1,10 +1,12 @@
 """Read rules from a place: what is there, or that it has not changed since the last look."""
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from mqbridge.patience import OutOfTime, within
 from mqbridge.rules import InvalidRules, Rules, UnreadableRules
 
 from .places import AppConfigProfile, Inline, LocalFile, Parameter, Place, S3Object
@@ -13,6 +15,9 @@ __all__ = ["CannotRead", "Reader", "open_reader"]
 
 # AppConfig's own limit for a profile that it hosts is 2 MB. A bucket may hold anything.
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
+
+# What a look at a store may take, whatever the number of its addresses, boto3's import and a cold connection included.
+ANSWER_S = 6.0
 
 Fetch = Callable[[], bytes | None]
 Load = Callable[[str], Rules]
@@ -102,15 +107,33 @@ class _RemoteReader:
         self._fetch = fetch
         self._load = load
         self._last: bytes | None = None
+        self._late: bytes | None = None
+        self._asking = threading.Lock()
 
     def read(self) -> Rules | None:
-        content = self._fetch()
+        content = self._answer()
         if content is None or content == self._last:
             return None
         self._last = content
         if len(content) > MAX_DOCUMENT_BYTES:
             raise UnreadableRules(self._name, f"expected at most {MAX_DOCUMENT_BYTES} bytes, got more")
         return _rules_in(content, self._name, self._load)
+
+    def _answer(self) -> bytes | None:
+        """Return what the store answers, or has answered late: stores tell of a change once."""
+        try:
+            content = within(ANSWER_S, self._ask, self._keep)
+        except OutOfTime as error:
+            raise CannotRead(str(error)) from None
+        late, self._late = self._late, None
+        return late if content is None else content
+
+    def _ask(self) -> bytes | None:
+        with self._asking:  # a question that was not waited for may still be under way
+            return self._fetch()
+
+    def _keep(self, content: bytes | None) -> None:
+        self._late = content or self._late
 
 
 def _rules_in(content: bytes, name: str, load: Load) -> Rules:

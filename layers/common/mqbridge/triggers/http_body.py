@@ -6,6 +6,7 @@ and the headers `ce-...` are the attributes.
 
 import base64
 import json
+import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -70,10 +71,15 @@ def _is_event(element: Any) -> bool:
     return is_message(element) or is_status(element)
 
 
+def _value(written: str) -> str:
+    """Return the value of an attribute: the binding, 3.1.3.2, has receivers take off quotes first, then decode per cent signs once."""
+    is_quoted = len(written) > 1 and written[0] == written[-1] == '"'
+    return unquote(re.sub(r"\\(.)", r"\1", written[1:-1]) if is_quoted else written)
+
+
 def _binary(request: HttpRequest) -> dict[str, Any]:
     event: dict[str, Any] = {
-        # The binding, 3.1.3.2: values are percent-encoded once.
-        name.lower().removeprefix(_ATTRIBUTE): unquote(value)
+        name.lower().removeprefix(_ATTRIBUTE): _value(value)
         for name, value in request.headers.items()
         if name.lower().startswith(_ATTRIBUTE) and name.lower() not in _NO_ATTRIBUTES
     }

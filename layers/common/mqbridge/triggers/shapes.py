@@ -152,7 +152,10 @@ def _mqtt(data: Mapping[str, Any], subject: str, source_id: str, time_ms: int) -
     props = data.get("props") or {}
     if not isinstance(props, dict):
         raise UnreadableRecord(f"props: expected an object, got {kind_of(props)}")
-    topic = text(props, "firstTopic") + text(props, "secondTopic") if "firstTopic" in props else subject
+    levels = text(props, "secondTopic")
+    if levels and not levels.startswith("/"):  # as in a property mqttSecondTopic
+        levels = f"/{levels}"
+    topic = text(props, "firstTopic") + levels if "firstTopic" in props else subject
     return MqttMessage(
         instance_id=text(props, "instanceId"),
         topic=_required_topic(topic, "props.firstTopic"),

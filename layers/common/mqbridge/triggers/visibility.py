@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mqbridge.messages import Record
 from mqbridge.outcomes import Failed, Settled
+from mqbridge.patience import within
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -107,14 +108,15 @@ def hide_on_aws(queue_arn: str, messages: Sequence[Hidden], deadline: float | No
         return
     done = 0
     try:
-        client = _client(queue["region"])
+        client = within(CALL_S, partial(_client, queue["region"]))
         last_begin = time.monotonic() + BUDGET_S if deadline is None else deadline - CALL_S
         for done in range(0, len(messages), MAX_BATCH_ENTRIES):
             if time.monotonic() > last_begin:
                 _warn(queue_arn, len(messages) - done, "no time left")
                 return
             url = f"{client.meta.endpoint_url.rstrip('/')}/{queue['account']}/{queue['name']}"
-            _hide_batch(client, url, queue_arn, messages[done : done + MAX_BATCH_ENTRIES])
+            batch = messages[done : done + MAX_BATCH_ENTRIES]
+            within(CALL_S, partial(_hide_batch, client, url, queue_arn, batch))
     except Exception as error:
         _warn(queue_arn, len(messages) - done, _said(error))
 
