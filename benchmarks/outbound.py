@@ -66,7 +66,6 @@ def sqs_event(start: int, count: int) -> dict[str, Any]:
                         "client_id": f"GID_bench@@@d{number % 100}",
                         "ts_ms": 1_767_225_600_000,
                         "trace_id": f"{number:032X}",
-                        "qos": 1,
                     }
                 ),
             }

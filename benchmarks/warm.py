@@ -1,26 +1,25 @@
-"""What a warm invocation costs, by the size of its batch: SQS batches through the handlers, into sinks that take all."""
+"""What a warm invocation costs, by the size of its batch: SQS batches through the functions as they ship, into sinks that take all.
+
+Each function has a process of its own, and in it what it has where it is deployed: its own bridge by the rules of a file, a context that
+says how much time is left, the line that sums an invocation up, and metrics as EMF. What is not in it: brokers, and the platform's runtime.
+`python -m benchmarks.warm` measures this alone; exit code 1 if a bar is missed.
+"""
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
-from benchmarks.measuring import Bar, Result, cpu_and_wall_s
-from benchmarks.outbound import sqs_event
+from benchmarks.measuring import Bar, Result, table
+from benchmarks.warm_function import MODULES, SIZES
 from devstack.lambda_service.host_build import ROOT
-from functions.inbound import app as inbound
-from functions.outbound import app as outbound
-from functions.outflow import app as outflow
-from mqbridge.delivery import Outgoing, Sent
-from mqbridge.garbage import collect_rarely
-from mqbridge.handler import Bridge, using
-from mqbridge.outcomes import Delivered
-from mqbridge.rules import load
 
-__all__ = ["measure"]
+__all__ = ["figures", "measure"]
 
-SIZES = (1, 10, 100, 1_000, 10_000)
-RECORDS = 20_000  # in each run, whatever the size of its batches
+RECORDS = 20_000  # at most, in each run
 RUNS = 5
 # A record of the largest batch may cost so much more than one of a tenth of it; what grows as the square would cost ten times as much.
 LINEAR = 1.25
@@ -43,60 +42,41 @@ _RULES = {
     },
     "OutboundRules": [{"RuleId": "out", "Source": {"Topic": "devices"}, "Destination": {"Topic": "bench"}}],
     "InboundRules": [{"RuleId": "into", "Source": {"Topic": "commands"}, "Destination": {"Topic": "devices"}}],
+    "StatusRules": [{"RuleId": "presence", "Source": {"GroupId": "GID_bench"}, "Destination": {"Topic": "bench"}}],
     "EventStreamings": [_TASK],
-}
-
-
-class _Taking:
-    """Sinks that take all, at no cost."""
-
-    def send(self, kind: str, instance_id: str, messages: Sequence[Outgoing], deadline: float) -> list[Sent]:
-        """Say that every message is delivered."""
-        del kind, instance_id, deadline
-        return [Delivered()] * len(messages)
-
-
-def _commands(start: int, count: int) -> dict[str, Any]:
-    template = json.loads((ROOT / "tests" / "events" / "inbound-sqs.json").read_text())["Records"][0]
-    records = [{**template, "messageId": f"m-{number}"} for number in range(start, start + count)]
-    return {"Records": records}
-
-
-Handler = Callable[[Any, Any], Any]
-HANDLERS: Mapping[str, tuple[Handler, Callable[[int, int], dict[str, Any]]]] = {
-    "outbound": (outbound.handler, sqs_event),
-    "inbound": (inbound.handler, _commands),
-    "outflow": (outflow.handler, sqs_event),
 }
 
 
 def measure() -> Iterator[Result]:
     """Yield the CPU time of an invocation with one record, and of a record in batches of each size."""
-    collect_rarely()  # as an execution environment does
-    for name, (handler, events_of) in HANDLERS.items():
-        events = {size: [events_of(start, size) for start in range(0, RECORDS, size)] for size in SIZES}
-        values: dict[int, list[float]] = {size: [] for size in SIZES}
-        for _ in range(RUNS + 1):  # in turn, so that a slow moment hits all sizes; the first round warms up
-            for size in SIZES:
-                values[size].append(_us_per_record(handler, events[size], size))
+    for name in MODULES:
         before: Result | None = None
+        with tempfile.TemporaryDirectory(prefix="warm-") as folder:
+            values = figures(name, Path(folder))
         for size in SIZES:
             what = "an invocation with one record" if size == 1 else f"a record in batches of {size:,}"
             bar = Bar(LINEAR if size == SIZES[-1] else None, against=before, is_ceiling=True) if before else None
-            before = Result(f"{name}, {what}", "us CPU", tuple(values[size][1:]), bar)
+            before = Result(f"{name}, {what}", "us CPU", values[size], bar)
             yield before
 
 
-def _us_per_record(handler: Handler, events: Sequence[Mapping[str, Any]], size: int) -> float:
-    def work() -> None:
-        for event in events:
-            assert handler(event, None) == {"batchItemFailures": []}
+def figures(name: str, folder: Path, *, records: int = RECORDS, runs: int = RUNS) -> dict[int, tuple[float, ...]]:
+    """Return the microseconds of a function for a record in each run, by the size of its batch; its log is in the folder."""
+    rules, found = folder / "rules.json", folder / "figures.json"
+    rules.write_text(json.dumps(_RULES))
+    environment = {"PATH": os.environ["PATH"], "MQBRIDGE_RULES": str(rules), "MQBRIDGE_METRICS": "emf"}
+    command = [sys.executable, "-m", "benchmarks.warm_function", name, str(found), str(records), str(runs)]
+    with (folder / "log").open("wb") as log:
+        subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=log)  # noqa: S603 - our own interpreter
+    return {size: tuple(values) for size, *values in json.loads(found.read_text())}
 
-    with using(Bridge(load(_RULES), _Taking())):
-        return cpu_and_wall_s(work)[0] / (len(events) * size) * 1e6
+
+def main() -> int:
+    """Print the figures."""
+    results = list(measure())
+    print(table(results), f"\nload {os.getloadavg()[0]:.1f}")
+    return 1 if any(result.is_met is False for result in results) else 0
 
 
 if __name__ == "__main__":
-    from benchmarks.measuring import table
-
-    print(table(list(measure())), f"\nload {os.getloadavg()[0]:.1f}")
+    sys.exit(main())
