@@ -77,6 +77,10 @@ class _Call(Generic[T]):
             self._is_left = not self._is_over.is_set()
         if self._is_left:
             raise OutOfTime(f"no answer within {left_s:.1f} s")
-        if self._raised is not None:
-            raise self._raised
+        raised, self._raised = self._raised, None
+        try:
+            if raised is not None:
+                raise raised
+        finally:
+            del raised  # its traceback has this frame: together they would keep what the call had opened
         return self._returned[0]
