@@ -16,6 +16,7 @@ import pytest
 from devstack.errors import StartError
 from devstack.fc_service import FcService, HostBuild, read_services
 from devstack.mosquitto import Mosquitto
+from tests.platform.accounted import AccountedFcService
 from tests.platform.brokers import bodies, rules_for
 from tests.platform.conftest import ROOT
 from tests.unit.rocketmq_remoting.scripted_broker import ScriptedCluster
@@ -28,10 +29,10 @@ Make = Callable[..., FcService]
 
 @contextmanager
 def serving(build: HostBuild, name: str, rules: dict[str, Any], folder: Path, **options: Any) -> Iterator[FcService]:
-    """Serve the functions by these rules; a wait for another try is a look at `slept`."""
+    """Serve the functions by these rules; afterwards their accounts have to add up."""
     (folder / "rules.json").write_text(json.dumps(rules))
     environment = {"MQBRIDGE_RULES": str(folder / "rules.json"), **options.pop("environment", {})}
-    with FcService(read_services(ROOT / name), build.code(), environment=environment, **options) as service:
+    with AccountedFcService(read_services(ROOT / name), build.code(), environment=environment, **options) as service:
         yield service
 
 
@@ -182,8 +183,8 @@ def test_a_custom_runtime_that_does_not_start_says_why(fc_build: HostBuild, tmp_
     for name in ("mqbridge", "rocketmq_remoting"):
         (nothing_but_packages / name).symlink_to(fc_build.code() / name)
     with (
-        FcService(functions, tmp_path, environment={"PYTHONPATH": str(nothing_but_packages)}) as service,
         pytest.raises(StartError, match="No module named 'outbound'"),
+        AccountedFcService(functions, tmp_path, environment={"PYTHONPATH": str(nothing_but_packages)}) as service,
     ):
         service.invoke("outbound", b"[]")
 

@@ -17,6 +17,7 @@ from mqbridge.rules import load
 from mqbridge.telemetry import METRICS, Accounts, Counters, begin_rule
 from mqbridge.triggers import hiding_by
 from tests.identity import Values, faults_of, written_values
+from tests.integration.handling import handling
 from tests.platform.accounted import is_whole
 from tests.unit.mqbridge.support import ROOT, both_ways, command, document, inbound_rule, publish, quick, record
 
@@ -201,11 +202,23 @@ def test_no_bridge_of_an_integration_test_goes_unchecked() -> None:
         assert "using(bridge)" not in text or "faults_of(counters.snapshot()) == []" in text, path.name
 
 
-def test_no_function_of_an_end_to_end_test_goes_unchecked() -> None:
-    for name in ("test_sqs_end_to_end.py", "test_invoked_functions.py"):
-        text = (ROOT / "tests" / "platform" / name).read_text()
-        assert "AccountedService(" in text, name
-        assert " LambdaService(" not in text, name
+@pytest.mark.parametrize(
+    ("name", "service"),
+    [
+        ("test_sqs_end_to_end.py", "LambdaService"),
+        ("test_invoked_functions.py", "LambdaService"),
+        ("test_fc_service.py", "FcService"),
+    ],
+)
+def test_no_function_of_an_end_to_end_test_goes_unchecked(name: str, service: str) -> None:
+    text = (ROOT / "tests" / "platform" / name).read_text()
+    assert f"Accounted{service.removeprefix('Lambda')}(" in text
+    assert f" {service}(" not in text
+
+
+def test_handlers_that_counted_nothing_went_past_the_check() -> None:
+    with pytest.raises(AssertionError, match="no handler counted anything"), handling(both_ways()):
+        pass
 
 
 LINES = [
