@@ -1,6 +1,7 @@
 """template.yaml: valid inside and out, and its numbers and permissions fit what the code does."""
 
 import ast
+import base64
 import datetime
 import json
 import re
@@ -183,6 +184,26 @@ def test_a_rule_selects_the_columns_that_triggers_read(rule: str, queue: str) ->
     assert {name: expression for expression, name in columns} == COLUMNS
     assert rule == f"{found[2]}Rule"
     assert [reference(action["Sqs"]["QueueUrl"]) for action in RULES[rule]["Actions"]] == [queue]
+
+
+# What is there for every message; of the others AWS IoT leaves out those of properties that a message does not have.
+ALWAYS = {"payload_b64", "topic", "client_id", "ts_ms", "trace_id"}
+
+
+def fixture(name: str) -> Any:
+    return json.loads((ROOT / "tests" / "events" / f"trigger-{name}.json").read_text())
+
+
+def test_the_events_of_tests_are_what_a_rule_selects() -> None:
+    assert set(fixture("iot")) == set(COLUMNS)
+    plain, encoded = (record["body"] for record in fixture("sqs-iot")["Records"])
+    of_a_pipe, _ = (record["body"] for record in fixture("pipes-sqs"))
+    for columns in map(json.loads, (plain, base64.b64decode(encoded), of_a_pipe)):
+        assert set(columns) >= ALWAYS
+        assert set(columns) <= set(COLUMNS)
+    # The values of the property of that name: AWS has an array for it, as there may be several.
+    marks = [each["origin"] for each in (fixture("iot"), json.loads(plain))]
+    assert all(isinstance(each, list) and all(isinstance(mark, str) for mark in each) for each in marks)
 
 
 def test_presence_is_told_as_aws_tells_it() -> None:

@@ -27,6 +27,8 @@ READING = MqttMessage(
     user_properties=(("k", "v"),),
     content_type="application/cbor",
 )
+# AWS IoT's SQL selects no user properties but the mark of what this device answers; it is of another topic, so this is no echo.
+FROM_AWS_IOT = replace(READING, user_properties=(("mqbridge-origin", "257b6423675a767636f88db34cee83d9"),))
 
 # Fixture, trigger, and of each record its id and its topic (with the sub-topic that a command is for), or "unreadable".
 FIXTURES: list[tuple[str, str, list[tuple[str, str]]]] = [
@@ -140,8 +142,15 @@ def test_what_a_dead_letter_holds_can_be_read_again(name: str) -> None:
 
 
 def test_the_columns_of_an_aws_iot_rule() -> None:
-    assert mqtt(fixture("iot")) == READING
-    assert mqtt(fixture("eventbridge")) == READING
+    assert mqtt(fixture("iot")) == FROM_AWS_IOT
+    assert mqtt({"Records": fixture("sqs-iot")["Records"][:1]}) == FROM_AWS_IOT
+    assert mqtt(fixture("pipes-sqs")[:1]) == replace(READING, user_properties=())
+
+
+def test_the_columns_that_a_sender_s_own_rule_supplies() -> None:
+    event = fixture("eventbridge")
+    assert mqtt(event) == READING
+    assert mqtt({**event, "detail": {**event["detail"], "qos": 0}}) == replace(READING, qos=0)
 
 
 def test_columns_without_trace_id_have_the_invocation_s_id_which_aws_keeps_when_it_tries_again() -> None:
@@ -290,7 +299,7 @@ def test_a_cloud_event_of_another_type_is_a_publish(data: dict[str, Any], payloa
 
 
 def test_a_cloud_event_of_another_type_may_carry_a_message_in_any_shape() -> None:
-    assert mqtt(foreign(data=fixture("iot"))) == READING
+    assert mqtt(foreign(data=fixture("iot"))) == FROM_AWS_IOT
     assert mqtt(foreign(data={"props": {"firstTopic": "a"}, "body": "on"})).payload == b"on"
     encoded = base64.b64encode(json.dumps({"topic": "commands", "body": "on"}).encode()).decode()
     assert isinstance(only(foreign(data_base64=encoded)).message, RocketMQMessage)
