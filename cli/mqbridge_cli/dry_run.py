@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mqbridge import triggers
 from mqbridge.flows import Flow, inbound, outbound, outflow, status
-from mqbridge.handler import check_rule
+from mqbridge.handler import check_wanted
 from mqbridge.outcomes import Failed, Reject
 from mqbridge.rendering import render_plan
 from mqbridge.rules import InvalidRules, Rules, RulesError, load
@@ -41,10 +41,7 @@ def run(flow: str, rules_path: str, event_paths: list[str]) -> int:
         try:
             at, (name, text) = at + 1, next(events)
             batch = triggers.receive(text)
-            if isinstance(batch, triggers.PullRequest) and flow != "inbound":
-                raise triggers.UnreadableEvent(f"asks for a pull, which is for the inbound function, not {flow}")
-            if isinstance(batch, triggers.Batch) and batch.only_rule is not None:
-                check_rule(rules, flow, batch.only_rule)
+            check_wanted(batch, rules, flow, may_pull=flow == "inbound")
         except StopIteration:
             return exit_code
         except (OSError, UnicodeDecodeError) as error:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from mqbridge.flows import Flow
 from mqbridge.handler import handle
 from mqbridge.messages import ClientStatus, MqttMessage, Record, RocketMQMessage
 from mqbridge.outcomes import Drop, Failed, Planned, Reject
-from mqbridge.rules import Rule, Rules
+from mqbridge.rules import Rules
 from mqbridge.testing import capture
 
 from .document import RuleTest
@@ -69,11 +69,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Way:
-    """A flow, what it carries, and which rules are its own."""
+    """A flow, and what it carries."""
 
     name: str
     carries: type
-    rules: Callable[[Rules], Sequence[Rule]]
 
     def plan(self, records: Iterable[Record], rules: Rules, only_rule: str | None) -> list[Planned]:
         # The flow of tasks is loaded when it is asked for, and not before: most rules have none.
@@ -82,16 +81,16 @@ class _Way:
 
 
 _WAYS = (
-    _Way(name="outbound", carries=MqttMessage, rules=lambda rules: rules.outbound),
-    _Way(name="outflow", carries=MqttMessage, rules=lambda rules: rules.streamings),
-    _Way(name="inbound", carries=RocketMQMessage, rules=lambda rules: rules.inbound),
-    _Way(name="status", carries=ClientStatus, rules=lambda rules: rules.status),
+    _Way(name="outbound", carries=MqttMessage),
+    _Way(name="outflow", carries=MqttMessage),
+    _Way(name="inbound", carries=RocketMQMessage),
+    _Way(name="status", carries=ClientStatus),
 )
 
 
 def testable(rules: Rules) -> list[str]:
     """Return the names of the rules and tasks that a test can touch."""
-    return [rule.rule_id for way in _WAYS for rule in way.rules(rules)]
+    return [rule.rule_id for way in _WAYS for rule in rules.of_flow(way.name)]
 
 
 def run_test(test: RuleTest, rules: Rules, folder: Path) -> Result:
@@ -131,9 +130,9 @@ def _ways(records: Sequence[Record], rules: Rules, only_rule: str | None) -> lis
 
     Where nothing can be read, any flow may have been meant, and one is enough to show what becomes of that.
     """
-    used = [way for way in _WAYS if way.rules(rules)]
+    used = [way for way in _WAYS if rules.of_flow(way.name)]
     if only_rule is not None:
-        return [way for way in used if any(rule.rule_id == only_rule for rule in way.rules(rules))]
+        return [way for way in used if any(rule.rule_id == only_rule for rule in rules.of_flow(way.name))]
     return [way for way in used if any(isinstance(each.message, way.carries) for each in records)] or used[:1]
 
 

@@ -27,9 +27,8 @@ from mqbridge.telemetry import Accounts, Counters, FunctionTelemetry, count_retr
 if TYPE_CHECKING:
     from mqbridge.pulling import Puller
 
-__all__ = ["Bridge", "check_rule", "handle", "using"]
+__all__ = ["Bridge", "check_wanted", "handle", "using"]
 
-_TRY_AGAIN = "try again later"
 # Where the rules layer puts what config/rules.yaml was built into.
 DEFAULT_RULES = "/opt/rules.json"
 
@@ -50,7 +49,6 @@ class Bridge:
         self.sinks = sinks
         self.counters = counters or Counters()
         self._admit = admit
-        self._names: set[str] = set()  # of rules that were asked for, and are there
         self._summary_level = summary_level
         self._delivery = Delivery(sinks, rules.run_options, on_sent=partial(count_sent, self.counters))
         self._puller: Puller | None = None
@@ -67,7 +65,7 @@ class Bridge:
         time_left = Time.of(time_left_s(context))
         try:
             received = triggers.receive(event, request_id=request_id(context), admit=self._admit)
-            self._check(name, received, may_pull)
+            check_wanted(received, self.rules, name, may_pull=may_pull)
         except triggers.UnreadableEvent as error:
             self.counters.add("mqbridge_errors_total", rule="", stage="receiving", error_type="unreadable_event")
             answer = error.answer or triggers.refusal(event, str(error))
@@ -119,29 +117,22 @@ class Bridge:
         accounts.log_summary(summary_level, totals, self.rules.digest)
         return settled_records(settlements)
 
-    def _check(self, flow: str, received: triggers.Batch | triggers.PullRequest, may_pull: bool) -> None:
-        if isinstance(received, triggers.Batch):
-            self._check_rule(flow, received.only_rule)
-        elif not may_pull:
-            raise triggers.UnreadableEvent(f"the event asks for a pull, which is for the inbound function, not {flow}")
 
-    def _check_rule(self, flow: str, only_rule: str | None) -> None:
-        if only_rule is None or only_rule in self._names:
-            return
-        check_rule(self.rules, flow, only_rule)
-        self._names.add(only_rule)
-
-
-def check_rule(rules: Rules, flow: str, name: str) -> None:
-    """Refuse what is meant for a rule that is not there: nobody would want it, and whoever sent it would take that for done.
+def check_wanted(received: triggers.Batch | triggers.PullRequest, rules: Rules, flow: str, *, may_pull: bool) -> None:
+    """Refuse a pull where there is nothing to pull for, and what is meant for a rule that is not there: nobody would want it, and whoever
+    sent it would take that for done.
 
     Raises:
-        UnreadableEvent: the flow has no such rule.
+        UnreadableEvent: says which it is.
     """
-    names = sorted(rule.rule_id for rule in rules.of_flow(flow))
-    if name not in names:
-        told = ", ".join(names) or "there are none"
-        raise triggers.UnreadableEvent(f"mqbridgerule: expected one of the {flow} rules ({told}), got {name[:127]!r}")
+    if isinstance(received, triggers.PullRequest):
+        if not may_pull:
+            raise triggers.UnreadableEvent(f"the event asks for a pull, which is for the inbound function, not {flow}")
+        return
+    wanted, own = received.only_rule, rules.of_flow(flow)
+    if wanted is not None and all(rule.rule_id != wanted for rule in own):
+        told = ", ".join(sorted(rule.rule_id for rule in own)) or "there are none"
+        raise triggers.UnreadableEvent(f"mqbridgerule: expected one of the {flow} rules ({told}), got {wanted[:127]!r}")
 
 
 def _plan(flow: Flow, rules: Rules, only_rule: str | None, records: Sequence[Record]) -> list[Planned]:
@@ -171,7 +162,7 @@ def handle(name: str, flow: Flow, event: Any, context: Context, *, may_pull: boo
     except Exception as error:
         # Rules that cannot be had now, a pull that failed, a defect of ours. Senders by HTTP take most errors for a reason to drop what
         # they sent; only the second kind is told in words for them.
-        answer = triggers.fault_answer(event, str(error) if isinstance(error, triggers.Undelivered) else _TRY_AGAIN)
+        answer = triggers.fault_answer(event, str(error) if isinstance(error, triggers.Undelivered) else "")
         if answer is None:
             raise
         logger().exception("invocation failed", extra={"function": name})

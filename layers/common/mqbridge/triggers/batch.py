@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 from mqbridge.values import Value
 
 __all__ = [
+    "TRY_AGAIN",
     "Answering",
     "Batch",
     "Invocation",
@@ -25,6 +26,10 @@ __all__ = [
     "UnreadableEvent",
     "UnreadableRecord",
 ]
+
+
+# To senders for whom nothing could be done now, for a reason that is not theirs to know.
+TRY_AGAIN = "try again later"
 
 
 class UnreadableEvent(Exception):

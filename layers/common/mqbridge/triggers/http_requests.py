@@ -13,12 +13,11 @@ from typing import Any
 
 from mqbridge.messages import Record
 from mqbridge.outcomes import Failed, Reject, Settled
-from mqbridge.triggers.batch import UnreadableEvent
+from mqbridge.triggers.batch import TRY_AGAIN, UnreadableEvent
 
 __all__ = ["HttpRequest", "HttpResponse", "done", "refused", "response_to", "unavailable"]
 
 _JSON = {"content-type": "application/json"}
-TRY_AGAIN = "try again later"
 MAX_NAMED = 100
 FAULT_RETRY_S = 10
 MAX_DETAIL_LENGTH = 300

@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mqbridge.triggers.batch import Batch, Invocation, PullRequest, Trigger, UnreadableEvent
+from mqbridge.triggers.batch import TRY_AGAIN, Batch, Invocation, PullRequest, Trigger, UnreadableEvent
 
 if TYPE_CHECKING:
     from mqbridge.triggers.http_requests import HttpRequest
@@ -72,14 +72,14 @@ def receive(
     return trigger_of(value, is_raw=raw is not None).read(invocation)
 
 
-def fault_answer(event: Any, why: str) -> Any:
+def fault_answer(event: Any, why: str = "") -> Any:
     """Return what the sender of an event wants to hear when nothing could be done with it now; None where that is an error.
 
     Args:
         event: as the platform hands it over.
-        why: for people.
+        why: for people; without it, that it may be tried again.
     """
-    return _answer_of_server(event, lambda server, value: server.unavailable(value, why))
+    return _answer_of_server(event, lambda server, value: server.unavailable(value, why or TRY_AGAIN))
 
 
 def refusal(event: Any, why: str) -> Any:
